@@ -1,0 +1,37 @@
+# What there is to do with this repository: `make help`. Each target works from a bare Debian or Ubuntu with a Rust
+# toolchain; servers that it needs are started on free ports of 127.0.0.1 and stopped again.
+
+SHELL := /bin/bash
+have = command -v $(1) >/dev/null 2>&1
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo up down test lint
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+build: ## build the release program, target/release/waybill
+	cargo build --release --locked --bin waybill
+
+demo: ## set everything up, run the main job in six steps, stop it all again
+	@deploy/scripts/demo.sh
+
+up: ## start the same stack in the background and print requests to try
+	@deploy/scripts/up.sh --detach
+
+down: ## stop what `make up` started
+	@deploy/scripts/down.sh
+
+test: ## run every test against real servers
+	@if $(call have,cargo-nextest); then runner="nextest run"; else runner="test --lib --bins --tests"; fi; \
+	set -x; deploy/scripts/with-services.sh --rabbitmq --postgres -- cargo $$runner --workspace --locked
+	cargo test --doc --workspace --locked
+
+lint: ## check format, lints, documentation, dependencies and scripts
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	@if $(call have,cargo-deny); then set -x; cargo deny check; \
+	else echo "SKIPPED: cargo-deny is not installed, licences and advisories were not checked"; fi
+	@if $(call have,shellcheck); then set -x; shellcheck -x deploy/scripts/*.sh .ci/run; \
+	else echo "SKIPPED: shellcheck is not installed, the scripts were not checked"; fi

@@ -1,0 +1,119 @@
+//! Group commit: requests that come at the same time meet in a bounded queue, and a few committers take
+//! whatever waits and write it in one transaction. A receipt exists only after that commit.
+//!
+//! Who asks holds nothing but the other end of a channel: a client that goes away, or whose deadline
+//! passes, takes no part in whether its request is committed.
+
+mod committer;
+mod conflict;
+mod load;
+mod transaction;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+use waybill_messaging::{Store, Timestamp, TraceContext, health::Health};
+
+use self::{committer::Committer, load::Load};
+use crate::{content, id::Ids, request::Request, settings::Settings, status::Refusal};
+
+/// The promise: what is named here is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) dispatch_id: String,
+    pub(crate) accepted_at: Timestamp,
+    /// The request had been accepted before.
+    pub(crate) duplicate: bool,
+}
+
+type Answer = Result<Receipt, Refusal>;
+
+/// A request with everything its rows need, so that the commit only writes.
+#[derive(Debug)]
+struct Candidate {
+    id: Uuid,
+    dispatch_id: String,
+    request: Request,
+    content_hash: [u8; 32],
+    body: Bytes,
+    trace: TraceContext,
+}
+
+/// A request that waits for its commit.
+struct Item {
+    candidate: Candidate,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// Where requests are put in. Cheap to clone; all clones share one queue.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    items: mpsc::Sender<Item>,
+    ids: Arc<Ids>,
+    load: Arc<Load>,
+}
+
+impl Intake {
+    /// A queue and the committers that empty it, in `tasks`. They end when `closing` is cancelled and
+    /// everything that was put in before has been answered.
+    pub(crate) fn open(
+        settings: &Settings,
+        store: &Store,
+        health: &Health,
+        closing: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (items, receiver) = mpsc::channel(settings.queue.max(1));
+        let receiver = Arc::new(Mutex::new(receiver));
+        let load = Arc::new(Load::new(settings.batch.max(1)));
+        for _ in 0..settings.committers.max(1) {
+            let committer = Committer {
+                store: store.clone(),
+                items: Arc::clone(&receiver),
+                batch: settings.batch.max(1),
+                load: Arc::clone(&load),
+                health: health.clone(),
+                closing: closing.clone(),
+            };
+            tasks.spawn(committer.run());
+        }
+        Self { items, ids: Arc::new(Ids::new(store.clock().clone())), load }
+    }
+
+    /// Accepts `request`, or refuses it at once when the queue is full.
+    pub(crate) async fn accept(&self, request: Request, trace: TraceContext) -> Answer {
+        let room = self.items.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => {
+                Refusal::Full(self.load.retry_after(self.items.max_capacity()))
+            }
+            mpsc::error::TrySendError::Closed(()) => Refusal::Stopping,
+        })?;
+        self.put(room, request, trace).await
+    }
+
+    /// Accepts `request` as soon as there is room in the queue.
+    pub(crate) async fn accept_when_room(&self, request: Request, trace: TraceContext) -> Answer {
+        let room = self.items.reserve().await.map_err(|_| Refusal::Stopping)?;
+        self.put(room, request, trace).await
+    }
+
+    /// From `send` on the request will be committed, whether or not this future is dropped.
+    async fn put(&self, room: mpsc::Permit<'_, Item>, request: Request, trace: TraceContext) -> Answer {
+        let id = self.ids.next();
+        let candidate = Candidate {
+            id,
+            dispatch_id: id.to_string(),
+            content_hash: content::hash(&request),
+            body: request.encode(),
+            request,
+            trace,
+        };
+        let (answer, answered) = oneshot::channel();
+        room.send(Item { candidate, answer });
+        // Committers answer everything they take; the queue is dropped unanswered only with the process.
+        answered.await.unwrap_or(Err(Refusal::Stopping))
+    }
+}

@@ -1,0 +1,128 @@
+//! The span of a call: child of the caller's, named and filled as the OpenTelemetry conventions for RPC
+//! say, and parent of everything that the call sets going.
+
+use http::HeaderMap;
+use tonic::{Code, Status};
+use tracing::{Span, field::Empty};
+use waybill_messaging::TraceContext;
+
+use super::Request;
+use crate::status;
+
+/// Longest `tracestate` that is passed on: what W3C Trace Context asks for at least.
+const MAX_STATE: usize = 512;
+
+/// The span of a call and the context that messages are created in.
+pub(super) fn begin(request: &Request) -> (Span, TraceContext) {
+    let method = request.uri().path().trim_start_matches('/');
+    let span = tracing::info_span!(
+        "gateway.rpc",
+        otel.name = method,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system.name = "grpc",
+        rpc.method = method,
+        rpc.response.status_code = Empty,
+        message_id = Empty,
+        dispatch_id = Empty,
+        trace_id = Empty,
+    );
+    let incoming = incoming(request.headers());
+    // Before the span is entered, after which a parent is refused.
+    incoming.adopt(&span);
+    let trace = TraceContext::of(&span, &incoming);
+    if !trace.trace_id().is_empty() {
+        span.record("trace_id", trace.trace_id());
+    }
+    (span, trace)
+}
+
+/// Records the status of an answer. That of a stream comes later, unless it was refused at once.
+pub(super) fn answered(span: &Span, headers: &HeaderMap, is_stream: bool) {
+    match Status::from_header_map(headers) {
+        Some(status) => record(span, status.code()),
+        None if is_stream => {}
+        None => record(span, Code::Ok),
+    }
+}
+
+/// Records how the call ended. Of its errors those count that are the server's own.
+pub(super) fn record(span: &Span, code: Code) {
+    span.record("rpc.response.status_code", status::name(code));
+    let is_ours = match code {
+        Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unauthenticated => false,
+    };
+    if is_ours {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The caller's context; none where it is malformed, because it is stored and sent on as it is.
+fn incoming(headers: &HeaderMap) -> TraceContext {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (traceparent, tracestate) = (text("traceparent"), text("tracestate"));
+    if !is_traceparent(traceparent) {
+        return TraceContext::default();
+    }
+    let tracestate = if tracestate.len() <= MAX_STATE { tracestate } else { "" };
+    TraceContext { traceparent: traceparent.to_owned(), tracestate: tracestate.to_owned() }
+}
+
+/// Source: W3C Trace Context, "traceparent header", version 00.
+fn is_traceparent(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = parts[..] else { return false };
+    let sizes = [version, trace, parent, flags].map(str::len) == [2, 32, 16, 2];
+    let absent = |id: &str| id.bytes().all(|byte| byte == b'0');
+    sizes && parts.iter().all(|part| is_hex(part)) && version != "ff" && !absent(trace) && !absent(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn the_callers_context_is_taken_as_it_is() {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", GOOD.parse().unwrap());
+        headers.insert("tracestate", "vendor=1".parse().unwrap());
+        let expected = TraceContext { traceparent: GOOD.into(), tracestate: "vendor=1".into() };
+        assert_eq!(incoming(&headers), expected);
+    }
+
+    #[test]
+    fn a_malformed_context_is_none() {
+        let bad = [
+            "",
+            "00",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        ];
+        for text in bad {
+            assert!(!is_traceparent(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Waybill's gRPC edge.
+//!
+//! A request flows: [`edge`] (span, admission, deadline) → [`service`] (one file per RPC) → [`request`]
+//! (parsed, or refused with every violation) → [`accept`] (group commit: row and outbox message in one
+//! transaction) → receipt. Everything else only reads: [`row`] and `waybill_saga::read`, put together by
+//! [`view`]. [`reconcile`] sends again what the broker may have lost.
+
+mod accept;
+mod content;
+mod edge;
+mod id;
+mod page_token;
+mod readiness;
+mod reconcile;
+mod request;
+mod row;
+mod server;
+mod service;
+mod settings;
+mod status;
+mod time;
+mod versions;
+mod view;
+mod violations;
+
+pub use self::{server::Gateway, settings::Settings};

@@ -1,0 +1,167 @@
+//! The server: what listens, in which order it stops, and every limit that tonic leaves open.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::{
+    Error, Server,
+    server::{Router, TcpIncoming},
+};
+use tower::{
+    layer::util::{Identity, Stack},
+    util::MapRequestLayer,
+};
+use waybill_messaging::{Store, health::Health};
+use waybill_proto::{DESCRIPTORS, v1::dispatch_gateway_server::DispatchGatewayServer};
+
+use crate::{
+    accept::Intake,
+    edge::{self, Edge},
+    readiness::Readiness,
+    reconcile::Reconcile,
+    service::Service,
+    settings::Settings,
+    versions::Versions,
+};
+
+/// Headers of one call, at most.
+const MAX_HEADERS: u32 = 16 * 1_024;
+/// A peer that is silent for this long is asked whether it is there …
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// … and after this long without an answer its connection is closed.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The gateway of this process, before it serves.
+pub struct Gateway {
+    settings: Settings,
+    store: Store,
+    health: Health,
+    ready: Option<watch::Receiver<bool>>,
+}
+
+impl Gateway {
+    /// A gateway on `store`, which the saga writes to as well. It reports itself to `health` as `gateway`.
+    pub fn new(settings: Settings, store: Store, health: Health) -> Self {
+        Self { settings, store, health, ready: None }
+    }
+
+    /// Lets `ready` decide whether the whole process is serving (health service `""`). Without it the
+    /// process is as ready as the gateway.
+    #[must_use]
+    pub fn ready_when(mut self, ready: watch::Receiver<bool>) -> Self {
+        self.ready = Some(ready);
+        self
+    }
+
+    /// Serves until `stop` and returns when everything that was taken has been answered.
+    ///
+    /// In order: health says not serving; no more connections and calls are taken and streams end; calls
+    /// in flight finish; the committers empty their queue. After `drain_timeout` it returns all the same,
+    /// and says so: nobody has a receipt for what was not committed by then.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        drain_timeout: Duration,
+    ) -> Result<(), Error> {
+        let (intake_closing, loops_stop) = (CancellationToken::new(), stop.child_token());
+        let tasks = TaskTracker::new();
+        let service = self.start(&stop, &intake_closing, &loops_stop, &tasks);
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let readiness = Readiness::new(reporter, self.health.clone(), self.ready.clone()).await;
+        let readiness = tokio::spawn(readiness.run(loops_stop.clone()));
+        let shutdown = async {
+            stop.cancelled().await;
+            // It returns once it has said its last word, and cannot fail but by a panic.
+            let _ = readiness.await;
+        };
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
+        let router = router(&self.settings, service).add_service(health_service);
+        let serving = router.serve_with_incoming_shutdown(incoming, shutdown);
+        let (outcome, deadline) = drain(serving, &stop, drain_timeout).await;
+        intake_closing.cancel();
+        loops_stop.cancel();
+        tasks.close();
+        if timeout_at(deadline, tasks.wait()).await.is_err() {
+            tracing::warn!(
+                ?drain_timeout,
+                "stopped before the queue was empty; its requests have no receipt"
+            );
+        }
+        outcome
+    }
+
+    /// Starts the loops behind the calls. They end by `loops_stop`, the committers by `intake_closing`.
+    fn start(
+        &self,
+        stop: &CancellationToken,
+        intake_closing: &CancellationToken,
+        loops_stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Service {
+        let Self { settings, store, health, .. } = self;
+        let versions = Arc::new(Versions::new(settings.watch_interval));
+        let (polled, stopped, from) = (Arc::clone(&versions), loops_stop.clone(), store.clone());
+        tasks.spawn(async move { polled.run(from, stopped).await });
+        tasks.spawn(Reconcile::new(store.clone(), health.clone()).run(loops_stop.clone()));
+        Service {
+            intake: Intake::open(settings, store, health, intake_closing, tasks),
+            store: store.clone(),
+            versions,
+            cancel_wait: settings.cancel_wait,
+            stream_window: settings.batch.max(1),
+            stop: stop.clone(),
+        }
+    }
+}
+
+/// Waits for `serving` to end, after `stop` no longer than until the deadline, which it returns as well.
+/// A connection that never says what it wants would hold the drain up for ever (hyper#4170).
+async fn drain(
+    serving: impl Future<Output = Result<(), Error>>,
+    stop: &CancellationToken,
+    timeout: Duration,
+) -> (Result<(), Error>, Instant) {
+    let mut serving = pin!(serving);
+    tokio::select! {
+        outcome = &mut serving => return (outcome, Instant::now() + timeout),
+        () = stop.cancelled() => {}
+    }
+    let deadline = Instant::now() + timeout;
+    let outcome = timeout_at(deadline, serving).await.unwrap_or_else(|_| {
+        tracing::warn!(?timeout, "connections were still open when the time to drain was up");
+        Ok(())
+    });
+    (outcome, deadline)
+}
+
+type Stamp = MapRequestLayer<fn(edge::Request) -> edge::Request>;
+
+fn router(settings: &Settings, service: Service) -> Router<Stack<Stamp, Identity>> {
+    let gateway = DispatchGatewayServer::new(service).max_decoding_message_size(settings.max_message_bytes);
+    let mut router = Server::builder()
+        .max_concurrent_streams(settings.max_streams)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(MAX_HEADERS)
+        .layer(Stamp::new(edge::stamp))
+        .add_service(Edge::new(gateway, settings.max_streams));
+    // Both: grpcurl up to 1.8.7 knows only v1alpha, newer tools ask for v1 first.
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    // The descriptors are compiled in; the tests ask both services, so that they cannot be malformed.
+    match reflection().build_v1() {
+        Ok(v1) => router = router.add_service(v1),
+        Err(error) => tracing::error!(%error, "no reflection"),
+    }
+    match reflection().build_v1alpha() {
+        Ok(v1alpha) => router = router.add_service(v1alpha),
+        Err(error) => tracing::error!(%error, "no reflection (v1alpha)"),
+    }
+    router
+}

@@ -1,0 +1,121 @@
+//! The service `dispatch.v1.DispatchGateway`: which file answers which call, and what they all share.
+
+mod cancel_dispatch;
+mod get_dispatch;
+mod list_dispatches;
+mod request_dispatch;
+mod request_dispatches;
+mod watch_dispatch;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use waybill_messaging::Store;
+use waybill_proto::v1::{self, dispatch_gateway_server::DispatchGateway};
+use waybill_saga::read;
+
+use crate::{
+    accept::Intake,
+    edge::Call,
+    row::{self, Key},
+    status,
+    versions::Versions,
+    view,
+};
+
+/// What the calls share. Cheap to clone: a stream's task has its own.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) store: Store,
+    pub(crate) intake: Intake,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) cancel_wait: Duration,
+    /// Items in flight on one stream.
+    pub(crate) stream_window: usize,
+    /// Streams end when this is cancelled; calls are finished.
+    pub(crate) stop: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl DispatchGateway for Service {
+    type RequestDispatchesStream = ReceiverStream<Result<v1::DispatchReceipt, Status>>;
+    type WatchDispatchStream = ReceiverStream<Result<v1::DispatchTransition, Status>>;
+
+    async fn request_dispatch(
+        &self,
+        request: Request<v1::DispatchRequested>,
+    ) -> Result<Response<v1::DispatchReceipt>, Status> {
+        let call = Call::of(&request);
+        request_dispatch::handle(self, &call, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn request_dispatches(
+        &self,
+        request: Request<Streaming<v1::DispatchRequested>>,
+    ) -> Result<Response<Self::RequestDispatchesStream>, Status> {
+        let call = Call::of(&request);
+        Ok(Response::new(request_dispatches::open(self.clone(), call, request.into_inner())))
+    }
+
+    async fn get_dispatch(
+        &self,
+        request: Request<v1::GetDispatchRequest>,
+    ) -> Result<Response<v1::Dispatch>, Status> {
+        let call = Call::of(&request);
+        get_dispatch::handle(self, &call, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_dispatches(
+        &self,
+        request: Request<v1::ListDispatchesRequest>,
+    ) -> Result<Response<v1::ListDispatchesResponse>, Status> {
+        list_dispatches::handle(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch_dispatch(
+        &self,
+        request: Request<v1::WatchDispatchRequest>,
+    ) -> Result<Response<Self::WatchDispatchStream>, Status> {
+        let call = Call::of(&request);
+        watch_dispatch::open(self.clone(), call, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel_dispatch(
+        &self,
+        request: Request<v1::CancelDispatchRequest>,
+    ) -> Result<Response<v1::Dispatch>, Status> {
+        let call = Call::of(&request);
+        cancel_dispatch::handle(self, &call, request.into_inner()).await.map(Response::new)
+    }
+}
+
+impl Service {
+    /// The row of that name, or `NOT_FOUND`.
+    async fn row(&self, key: &Key) -> Result<row::Row, Status> {
+        let row = row::find(&self.store, key).await.map_err(|error| status::read_failed(&error))?;
+        let (name, value) = key.parts();
+        row.ok_or_else(|| status::not_found(name, value))
+    }
+
+    /// The saga of a dispatch, if it has begun.
+    async fn instance(&self, dispatch_id: &str) -> Result<Option<read::InstanceView>, Status> {
+        let instances = read::instances(&self.store, &[dispatch_id]).await;
+        instances.map(|mut found| found.remove(dispatch_id)).map_err(|error| status::read_failed(&error))
+    }
+
+    /// A dispatch with its steps and history, as the saga is known to stand.
+    async fn whole(
+        &self,
+        row: row::Row,
+        instance: Option<&read::InstanceView>,
+    ) -> Result<v1::Dispatch, Status> {
+        let history = match instance {
+            Some(_) => read::history(&self.store, &row.dispatch_id, 0).await,
+            None => Ok(Vec::new()),
+        };
+        let history = history.map_err(|error| status::read_failed(&error))?;
+        Ok(view::whole(row, instance, &history))
+    }
+}

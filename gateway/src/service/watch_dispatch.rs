@@ -1,0 +1,106 @@
+//! `WatchDispatch`: the past of one dispatch, then its present, until it stands still.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+use tracing::Instrument;
+use waybill_proto::v1;
+use waybill_saga::{InstanceState, read};
+
+use super::Service;
+use crate::{edge::Call, request::MAX_ID, row::Key, status, versions::Watched, view, violations::Violations};
+
+/// Transitions that wait for a slow reader; what is beyond waits in the table.
+const WINDOW: usize = 16;
+
+type Transitions = mpsc::Sender<Result<v1::DispatchTransition, Status>>;
+
+/// One who watches.
+struct Watcher {
+    service: Service,
+    call: Call,
+    dispatch_id: String,
+    /// The last version that was sent: where a new stream would go on.
+    sent: AtomicU64,
+    transitions: Transitions,
+}
+
+/// Starts the stream's own task, which outlives the call that opened it.
+pub(super) async fn open(
+    service: Service,
+    call: Call,
+    request: v1::WatchDispatchRequest,
+) -> Result<ReceiverStream<Result<v1::DispatchTransition, Status>>, Status> {
+    let v1::WatchDispatchRequest { dispatch_id, after_version } = request;
+    let mut wrong = Violations::default();
+    wrong.check_id("dispatch_id", &dispatch_id, 1, MAX_ID);
+    wrong.or(())?;
+    call.span.record("dispatch_id", dispatch_id.as_str());
+    // Watched from before the first look.
+    let versions = service.versions.watch(&dispatch_id);
+    service.row(&Key::Dispatch(dispatch_id.clone())).await?;
+    let (transitions, outbound) = mpsc::channel(WINDOW);
+    let span = call.span.clone();
+    let watcher = Watcher { service, call, dispatch_id, sent: AtomicU64::new(after_version), transitions };
+    tokio::spawn(async move { watcher.run(versions).await }.instrument(span));
+    Ok(ReceiverStream::new(outbound))
+}
+
+impl Watcher {
+    async fn run(self, versions: Watched) {
+        let end = tokio::select! {
+            end = self.follow(versions) => end,
+            () = self.service.stop.cancelled() => {
+                let version = self.sent.load(Ordering::Relaxed);
+                Err(Status::unavailable(format!("shutting down, resume from version {version}")))
+            }
+            () = self.call.expired() => Err(Status::deadline_exceeded("deadline passed while watching")),
+            () = self.transitions.closed() => Err(Status::cancelled("the client is gone")),
+        };
+        let code = end.as_ref().err().map_or(Code::Ok, Status::code);
+        if let Err(status) = end {
+            // A reader so slow that nothing fits any more learns from the end of the stream alone.
+            let _ = self.transitions.try_send(Err(status));
+        }
+        self.call.ended(code);
+    }
+
+    /// Sends what happens until the dispatch has ended or is stuck.
+    async fn follow(&self, mut versions: Watched) -> Result<(), Status> {
+        loop {
+            if self.send_news().await?.is_some_and(stands_still) {
+                return Ok(());
+            }
+            versions.beyond(self.sent.load(Ordering::Relaxed)).await;
+        }
+    }
+
+    /// Sends what has not been sent yet, and returns where the dispatch then stands.
+    async fn send_news(&self) -> Result<Option<InstanceState>, Status> {
+        let sent = self.sent.load(Ordering::Relaxed);
+        let news = read::history(&self.service.store, &self.dispatch_id, sent).await;
+        let news = news.map_err(|error| status::read_failed(&error))?;
+        for happened in &news {
+            let transition = view::transition(&self.dispatch_id, happened);
+            let sent = self.transitions.send(Ok(transition)).await;
+            sent.map_err(|_| Status::cancelled("the client is gone"))?;
+            self.sent.store(happened.version, Ordering::Relaxed);
+        }
+        if let Some(last) = news.last() {
+            return Ok(Some(last.state));
+        }
+        // Nothing new: perhaps because a resumed watcher has seen the end before.
+        let instance = self.service.instance(&self.dispatch_id).await?;
+        Ok(instance.filter(|instance| instance.version <= sent).map(|instance| instance.state))
+    }
+}
+
+/// Whether nothing more happens without a person.
+const fn stands_still(state: InstanceState) -> bool {
+    match state {
+        InstanceState::Completed | InstanceState::Compensated | InstanceState::Stuck => true,
+        InstanceState::Running | InstanceState::Compensating => false,
+    }
+}

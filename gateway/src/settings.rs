@@ -1,0 +1,24 @@
+//! What an operator may set about the gateway. The program's configuration checks units and ranges; here
+//! only the meaning is fixed.
+
+use std::time::Duration;
+
+/// How the gateway works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Requests that wait for their commit, at most; what is beyond is answered `RESOURCE_EXHAUSTED`.
+    pub queue: usize,
+    /// Requests in one commit at most, and items in flight on one `RequestDispatches` stream.
+    pub batch: usize,
+    /// Commits at the same time. SQLite has one writer: there more than one gains nothing.
+    pub committers: usize,
+    /// Pause between two looks at the versions of all dispatches that somebody watches.
+    pub watch_interval: Duration,
+    /// How long `CancelDispatch` waits for the saga to decide.
+    pub cancel_wait: Duration,
+    /// A larger request is refused before it is decoded.
+    pub max_message_bytes: usize,
+    /// Unary calls in flight in this process at most, the same number of streams beside them, so that
+    /// watchers never keep requests out, and of both together on one connection.
+    pub max_streams: u32,
+}

@@ -1,0 +1,90 @@
+//! One dispatch, whole.
+
+use tonic::Code;
+use waybill_proto::v1::{self, get_dispatch_request::Key};
+use waybill_test_support::{TestDatabase, on_both_databases};
+
+use crate::{
+    rig::{Rig, order},
+    saga,
+};
+
+on_both_databases!(
+    a_dispatch_is_found_by_each_of_its_names,
+    steps_have_their_times_from_the_history,
+    a_name_that_nobody_has_is_not_found,
+);
+
+async fn get(rig: &Rig, key: Key) -> Result<v1::Dispatch, tonic::Status> {
+    let request = v1::GetDispatchRequest { key: Some(key) };
+    rig.client.clone().get_dispatch(request).await.map(tonic::Response::into_inner)
+}
+
+async fn a_dispatch_is_found_by_each_of_its_names(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    let receipt = rig.request(order("1")).await.unwrap();
+    let expected = v1::Dispatch {
+        dispatch_id: receipt.dispatch_id.clone(),
+        message_id: "m-1".to_owned(),
+        order_id: "o-1".to_owned(),
+        state: v1::DispatchState::Accepted.into(),
+        destination_code: "NLRTM".to_owned(),
+        parcel_count: 3,
+        customer_id: "c-1".to_owned(),
+        amount: order("1").amount,
+        requested_at: order("1").requested_at,
+        accepted_at: receipt.accepted_at,
+        updated_at: receipt.accepted_at,
+        ..v1::Dispatch::default()
+    };
+    let names =
+        [Key::DispatchId(receipt.dispatch_id), Key::MessageId("m-1".into()), Key::OrderId("o-1".into())];
+    for name in names {
+        assert_eq!(get(&rig, name).await.unwrap(), expected);
+    }
+    rig.end().await;
+}
+
+async fn steps_have_their_times_from_the_history(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    let id = rig.accepted("1").await;
+    saga::stands(&rig.database, &id, "COMPENSATING", "COMPENSATING,REFUSED,PENDING,PENDING", 3).await;
+    let past = [(1, "RUNNING", "started"), (2, "RUNNING", "accept_order_done")];
+    for (version, state, event) in past {
+        saga::happened(&rig.database, &id, version, state, event).await;
+    }
+    saga::happened(&rig.database, &id, 3, "COMPENSATING", "reserve_payment_refused").await;
+    // Newer than the instance that was read: belongs to the next answer.
+    saga::happened(&rig.database, &id, 4, "COMPENSATED", "accept_order_compensated").await;
+    let dispatch = rig.get(&id).await.unwrap();
+    assert_eq!((dispatch.state(), dispatch.reason.as_str()), (v1::DispatchState::Compensating, "why"));
+    assert_eq!((dispatch.version, dispatch.saga.as_str()), (3, "order_fulfilment/1"));
+    assert_eq!(dispatch.history.len(), 3);
+    assert_eq!(dispatch.history[1].event, "accept_order_done");
+    let seconds = |moment: &Option<prost_types::Timestamp>| moment.as_ref().map(|moment| moment.seconds);
+    let steps: Vec<_> = dispatch
+        .steps
+        .iter()
+        .map(|s| (s.name.as_str(), s.state(), seconds(&s.started_at), seconds(&s.ended_at)))
+        .collect();
+    let expected = [
+        ("accept_order", v1::StepState::Compensating, Some(1), None),
+        ("reserve_payment", v1::StepState::Refused, Some(2), Some(3)),
+        ("create_dispatch", v1::StepState::Pending, None, None),
+        ("complete_order", v1::StepState::Pending, None, None),
+    ];
+    assert_eq!(steps, expected);
+    rig.end().await;
+}
+
+async fn a_name_that_nobody_has_is_not_found(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    for name in [Key::DispatchId("x".into()), Key::MessageId("x".into()), Key::OrderId("x".into())] {
+        assert_eq!(get(&rig, name).await.unwrap_err().code(), Code::NotFound);
+    }
+    let no_name = rig.client.clone().get_dispatch(v1::GetDispatchRequest { key: None }).await;
+    assert_eq!(no_name.unwrap_err().code(), Code::InvalidArgument);
+    let empty = get(&rig, Key::OrderId(String::new())).await;
+    assert_eq!(empty.unwrap_err().code(), Code::InvalidArgument);
+    rig.end().await;
+}

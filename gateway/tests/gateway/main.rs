@@ -1,0 +1,16 @@
+//! The gateway over a real connection and on real databases, without any broker: what it promises stands
+//! in the tables.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test crate")]
+
+mod accept;
+mod cancel;
+mod edge;
+mod get;
+mod list;
+mod overload;
+mod reconcile;
+mod rig;
+mod saga;
+mod shutdown;
+mod stream;
+mod watch;

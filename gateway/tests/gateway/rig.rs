@@ -1,0 +1,203 @@
+//! A gateway on a free port, its database, and its clients.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseTransaction, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, transport::Channel};
+use waybill_gateway::{Gateway, Settings};
+use waybill_messaging::{Clock, Store, StoreSettings, Timestamp, health::Health, relay};
+use waybill_proto::v1::{self, dispatch_gateway_client::DispatchGatewayClient};
+use waybill_test_support::TestDatabase;
+
+/// Longer than anything here takes on a busy machine; nothing waits for it to pass.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+pub(crate) type Client = DispatchGatewayClient<Channel>;
+
+pub(crate) struct Rig {
+    pub(crate) database: TestDatabase,
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    pub(crate) health: Health,
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: CancellationToken,
+    pub(crate) served: JoinHandle<Result<(), tonic::transport::Error>>,
+    settings: Settings,
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        queue: 1_000,
+        batch: 100,
+        committers: 2,
+        watch_interval: Duration::from_millis(10),
+        cancel_wait: Duration::from_secs(30),
+        max_message_bytes: 64 * 1_024,
+        max_streams: 500,
+    }
+}
+
+/// One request at a time is committed, and one waits.
+pub(crate) fn narrow() -> Settings {
+    Settings { queue: 1, batch: 1, committers: 1, ..settings() }
+}
+
+impl Rig {
+    pub(crate) async fn new(database: TestDatabase) -> Self {
+        Self::with(database, settings()).await
+    }
+
+    pub(crate) async fn with(database: TestDatabase, settings: Settings) -> Self {
+        Self::serve(database, settings, Clock::stopped_at(now())).await
+    }
+
+    async fn serve(database: TestDatabase, settings: Settings, clock: Clock) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (health, stop) = (Health::default(), CancellationToken::new());
+        let gateway = Gateway::new(settings.clone(), open(&database, &clock).await, health.clone());
+        let served = tokio::spawn(gateway.serve(listener, stop.clone(), PATIENCE));
+        let client = connect(address).await;
+        Self { database, client, clock, health, address, stop, served, settings }
+    }
+
+    /// The same database and clock, served by the next process.
+    pub(crate) async fn restart(self) -> Self {
+        let (settings, clock) = (self.settings.clone(), self.clock.clone());
+        Self::serve(self.end().await, settings, clock).await
+    }
+
+    /// Stops the gateway, which has to go by itself.
+    pub(crate) async fn end(self) -> TestDatabase {
+        self.stop.cancel();
+        drop(self.client);
+        timeout(PATIENCE, self.served).await.expect("the gateway stops").unwrap().unwrap();
+        self.database
+    }
+
+    pub(crate) async fn request(
+        &self,
+        request: v1::DispatchRequested,
+    ) -> Result<v1::DispatchReceipt, Status> {
+        self.client.clone().request_dispatch(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Accepts a dispatch of order `o-{name}` and returns its id.
+    pub(crate) async fn accepted(&self, name: &str) -> String {
+        self.request(order(name)).await.unwrap().dispatch_id
+    }
+
+    pub(crate) async fn get(&self, dispatch_id: &str) -> Result<v1::Dispatch, Status> {
+        let key = Some(v1::get_dispatch_request::Key::DispatchId(dispatch_id.to_owned()));
+        self.client
+            .clone()
+            .get_dispatch(v1::GetDispatchRequest { key })
+            .await
+            .map(tonic::Response::into_inner)
+    }
+
+    /// Another connection.
+    pub(crate) async fn another_client(&self) -> Client {
+        connect(self.address).await
+    }
+
+    /// Another gateway on the same database, not serving yet.
+    pub(crate) async fn another_gateway(&self) -> Gateway {
+        let store = open(&self.database, &self.clock).await;
+        Gateway::new(self.settings.clone(), store, Health::default())
+    }
+
+    /// Waits until `condition` holds, which only a database can tell.
+    pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let asking = async {
+            while !condition().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never came: {what}"));
+    }
+
+    /// Waits until the server has read everything that this client has sent before: frames of one
+    /// connection are read in their order.
+    pub(crate) async fn has_read_all_of(&self, client: &Client) {
+        let key = Some(v1::get_dispatch_request::Key::DispatchId("nobody".to_owned()));
+        let answer = client.clone().get_dispatch(v1::GetDispatchRequest { key }).await;
+        assert_eq!(answer.unwrap_err().code(), tonic::Code::NotFound);
+        if self.database.is_postgres() {
+            let waiting = "SELECT count(*) FROM pg_stat_activity \
+                           WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            self.until("a commit that waits", async || self.database.number(waiting).await > 0).await;
+        }
+    }
+
+    /// Keeps every commit waiting, and lets everybody read, until it is released.
+    pub(crate) async fn lock(&self) -> Lock {
+        let mut options = ConnectOptions::new(self.database.url());
+        options.max_connections(1).sqlx_logging(false);
+        let database = Database::connect(options).await.unwrap();
+        let mode = (!self.database.is_postgres()).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
+        let held = database.begin_with_options(options).await.unwrap();
+        if self.database.is_postgres() {
+            held.execute_unprepared("LOCK TABLE dispatches IN SHARE MODE").await.unwrap();
+        }
+        Lock(held)
+    }
+}
+
+pub(crate) struct Lock(DatabaseTransaction);
+
+impl Lock {
+    pub(crate) async fn release(self) {
+        self.0.rollback().await.unwrap();
+    }
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> Client {
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+    DispatchGatewayClient::new(channel.connect().await.unwrap())
+}
+
+async fn open(database: &TestDatabase, clock: &Clock) -> Store {
+    let relay = relay::Relay::new(relay::Settings {
+        window: 1,
+        hand_off: 1,
+        lease: Duration::from_secs(30),
+        sweep_interval: Duration::from_secs(1),
+        confirm_timeout: Duration::from_secs(1),
+        max_message_bytes: 1 << 20,
+    });
+    let settings = StoreSettings {
+        url: database.url().to_owned(),
+        connections: 6,
+        statement_timeout: Duration::from_secs(30),
+        clock: clock.clone(),
+    };
+    Store::open(settings, relay.hand_off()).await.unwrap().0
+}
+
+#[expect(clippy::disallowed_methods, reason = "a stopped clock has to start somewhere")]
+fn now() -> Timestamp {
+    Timestamp::default().plus(SystemTime::now().duration_since(UNIX_EPOCH).unwrap())
+}
+
+/// A valid request for order `o-{name}` with message `m-{name}`.
+pub(crate) fn order(name: &str) -> v1::DispatchRequested {
+    v1::DispatchRequested {
+        message_id: format!("m-{name}"),
+        order_id: format!("o-{name}"),
+        destination_code: "NLRTM".to_owned(),
+        parcel_count: 3,
+        requested_at: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 1_000 }),
+        customer_id: "c-1".to_owned(),
+        amount: Some(v1::Money { currency_code: "EUR".to_owned(), minor_units: 1_250 }),
+    }
+}

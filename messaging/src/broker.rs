@@ -1,0 +1,150 @@
+//! A connection to RabbitMQ that somebody always looks after.
+//!
+//! lapin's own recovery is off: it leaves confirms hanging and consumers silent (see ARCHITECTURE.md,
+//! "Why no auto-recovery"). Here a lost connection fails everything on it at once, and one supervisor
+//! connects again, with growing, jittered pauses, for ever. Publishing and consuming use two brokers of
+//! this kind, because a blocked connection stops every write on it, acknowledgements included.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use lapin::{Channel, Connection, ConnectionProperties, Event};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backoff::Backoff,
+    health::{Health, Status},
+    topology::Topology,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(5) };
+
+/// Where the broker is and what is declared there.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `amqp://user:password@host:port/vhost`.
+    pub url: String,
+    /// What is declared after every connect.
+    pub topology: Topology,
+}
+
+/// A supervised connection. Cheap to clone; all clones share it.
+#[derive(Clone)]
+pub struct Broker {
+    settings: Arc<Settings>,
+    connection: watch::Receiver<Option<Arc<Connection>>>,
+}
+
+/// The half of a [`Broker`] that keeps it connected; runs until it is told to stop.
+pub struct Supervisor {
+    settings: Arc<Settings>,
+    connection: watch::Sender<Option<Arc<Connection>>>,
+    name: &'static str,
+    health: Health,
+}
+
+impl Broker {
+    /// A broker and its supervisor. `name` is the connection's name on the broker and the part's name in
+    /// `health`.
+    pub fn new(settings: Settings, name: &'static str, health: Health) -> (Self, Supervisor) {
+        let settings = Arc::new(settings);
+        let (sender, receiver) = watch::channel(None);
+        let supervisor = Supervisor { settings: Arc::clone(&settings), connection: sender, name, health };
+        (Self { settings, connection: receiver }, supervisor)
+    }
+
+    /// Exchange and queue names.
+    pub fn topology(&self) -> &Topology {
+        &self.settings.topology
+    }
+
+    /// A new channel, as soon as there is a connection. `None` once the supervisor has stopped.
+    ///
+    /// Errors: the channel could not be opened; ask again.
+    pub async fn channel(&self) -> Option<Result<Channel, lapin::Error>> {
+        let mut watched = self.connection.clone();
+        let connection = watched.wait_for(Option::is_some).await.ok()?.clone()?;
+        Some(connection.create_channel().await)
+    }
+}
+
+impl Supervisor {
+    /// Keeps the connection up until `stop`, then closes it.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let connected = tokio::select! {
+                () = stop.cancelled() => break,
+                connected = self.connect() => connected,
+            };
+            let reason = match connected {
+                Ok(connection) => {
+                    failures = 0;
+                    self.watch(connection, &stop).await
+                }
+                Err(reason) => reason,
+            };
+            if stop.is_cancelled() {
+                break;
+            }
+            failures += 1;
+            self.health.set(self.name, Status::Down(reason));
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(PAUSE.delay(failures)) => {}
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, String> {
+        let name = format!("waybill {}", self.name);
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let connecting = Connection::connect(&self.settings.url, properties);
+        let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(|error| format!("connect: {error}"))?,
+            Err(_) => return Err(format!("connect: no answer in {} s", CONNECT_TIMEOUT.as_secs())),
+        };
+        match timeout(CONNECT_TIMEOUT, self.declare(&connection)).await {
+            Ok(declared) => declared.map_err(|error| format!("declare topology: {error}"))?,
+            Err(_) => return Err(format!("declare topology: no answer in {} s", CONNECT_TIMEOUT.as_secs())),
+        }
+        Ok(connection)
+    }
+
+    async fn declare(&self, connection: &Connection) -> Result<(), lapin::Error> {
+        let channel = connection.create_channel().await?;
+        self.settings.topology.declare(&channel).await?;
+        channel.close(200, "declared".into()).await
+    }
+
+    /// Offers the connection until it breaks or all is to stop, and says why it ended.
+    async fn watch(&self, connection: Connection, stop: &CancellationToken) -> String {
+        // Exactly one listener: two would take each other's events.
+        let mut events = Box::pin(connection.events_listener());
+        let connection = Arc::new(connection);
+        self.health.set(self.name, Status::Up);
+        self.connection.send_replace(Some(Arc::clone(&connection)));
+        let reason = loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => None,
+                event = events.next() => event,
+            };
+            match event {
+                Some(Event::ConnectionBlocked(why)) => {
+                    self.health.set(self.name, Status::Down(format!("blocked by the broker: {why}")));
+                }
+                Some(Event::ConnectionUnblocked) => self.health.set(self.name, Status::Up),
+                Some(Event::Error(error)) if !connection.status().connected() => break error.to_string(),
+                // A channel's error: the one who uses the channel sees it.
+                Some(_) => {}
+                None => break "stopped".to_owned(),
+            }
+        };
+        self.connection.send_replace(None);
+        // A broken connection does not answer the goodbye.
+        let _ = timeout(Duration::from_secs(2), connection.close(200, "bye".into())).await;
+        reason
+    }
+}

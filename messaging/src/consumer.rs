@@ -1,0 +1,204 @@
+//! The consumer: takes the deliveries that are there, handles them in one transaction, and acknowledges
+//! them together, after the commit and never before.
+//!
+//! The loop here keeps a channel alive and gathers batches; `batch` decides what becomes of each
+//! delivery; `apply` is the transaction: inbox, effect and replies, all or nothing.
+
+mod apply;
+mod batch;
+mod bury;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, StreamExt};
+use lapin::{
+    Channel,
+    message::Delivery,
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+pub use self::bury::BuryBrokerLetters;
+use crate::{
+    Envelope, Failure, Store, StoreError, TraceContext, Tx,
+    backoff::Backoff,
+    broker::Broker,
+    health::{Health, Status},
+    inbox::Reply,
+    topology::{Queue, short},
+};
+
+const PAUSE: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(5) };
+
+/// A message that has been parsed and is new to its consumer.
+#[derive(Debug)]
+pub struct Received<M> {
+    /// How it came.
+    pub envelope: Envelope,
+    /// What it says.
+    pub message: M,
+    /// The span that handles it: the creation context of everything that it causes.
+    pub trace: TraceContext,
+}
+
+/// What handling one message came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Recorded with the message, sent to where the message asks for, and sent again whenever the
+    /// message comes again.
+    pub reply: Option<Reply>,
+}
+
+/// What a consumer does with its messages.
+pub trait Handler: Send + Sync + 'static {
+    /// A message, parsed.
+    type Message: Send + Sync + 'static;
+
+    /// Name in the inbox. `None`: this consumer keeps none, because handling a message twice is harmless.
+    fn inbox(&self) -> Option<&'static str>;
+
+    /// Reads a message. Every error here should be [`Failure::Permanent`]: reading again helps nothing.
+    fn parse(&self, envelope: &Envelope) -> Result<Self::Message, Failure>;
+
+    /// Applies a batch in one transaction and returns one outcome a message, in their order. It may run
+    /// twice. An error rolls back the whole batch, whose messages are then tried one by one.
+    fn apply(
+        &self,
+        tx: &Tx,
+        batch: &[&Received<Self::Message>],
+    ) -> impl Future<Output = Result<Vec<Outcome>, StoreError>> + Send;
+}
+
+/// How a consumer works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the part in health and logs.
+    pub part: &'static str,
+    /// Queue it consumes.
+    pub queue: Queue,
+    /// Whether it consumes the queue's dead letters instead.
+    pub dead: bool,
+    /// Deliveries in hand at most.
+    pub prefetch: u16,
+    /// Deliveries in one transaction at most.
+    pub batch: usize,
+    /// Attempts of one message at most.
+    pub max_attempts: u32,
+    /// Pause before the next attempt.
+    pub retry: Backoff,
+}
+
+/// One consumer of one queue.
+pub struct Consumer<H> {
+    settings: Settings,
+    broker: Broker,
+    store: Store,
+    handler: Arc<H>,
+    health: Health,
+}
+
+impl<H: Handler> Consumer<H> {
+    /// A consumer; it does nothing until it runs.
+    pub fn new(settings: Settings, broker: Broker, store: Store, handler: H, health: Health) -> Self {
+        Self { settings, broker, store, handler: Arc::new(handler), health }
+    }
+
+    /// Consumes until `stop`, then finishes the batch in hand and gives the rest back to the broker.
+    /// Whatever breaks on the way (channel, connection, queue) is built anew.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failures = 0;
+        loop {
+            let channel = tokio::select! {
+                () = stop.cancelled() => return,
+                channel = self.broker.channel() => channel,
+            };
+            let end = match channel {
+                None => return,
+                Some(Ok(channel)) => self.consume(&channel, &stop, &mut failures).await,
+                Some(Err(error)) => Err(error.to_string()),
+            };
+            let Err(reason) = end else { return };
+            failures += 1;
+            self.health.set(self.settings.part, Status::Down(reason));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(PAUSE.delay(failures)) => {}
+            }
+        }
+    }
+
+    /// Consumes on one channel until it breaks (`Err` says why) or all is to stop.
+    async fn consume(
+        &self,
+        channel: &Channel,
+        stop: &CancellationToken,
+        failures: &mut u32,
+    ) -> Result<(), String> {
+        let text = |error: lapin::Error| error.to_string();
+        // Again, because the queue may be what broke the last channel.
+        self.broker.topology().declare(channel).await.map_err(text)?;
+        channel.basic_qos(self.settings.prefetch, BasicQosOptions { global: false }).await.map_err(text)?;
+        let tag = short(&format!("waybill.{}.{}", self.settings.part, uuid::Uuid::now_v7()));
+        let (queue, options) = (short(&self.queue_name()), BasicConsumeOptions::default());
+        let consuming = channel.basic_consume(queue, tag.clone(), options, FieldTable::default());
+        let mut deliveries = consuming.await.map_err(text)?;
+        self.health.set(self.settings.part, Status::Up);
+        *failures = 0;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                next = deliveries.next() => next,
+            };
+            let first = match next {
+                Some(Ok(delivery)) => delivery,
+                Some(Err(error)) => return Err(error.to_string()),
+                None => return Err("the broker ended the subscription".to_owned()),
+            };
+            let mut batch = vec![first];
+            while batch.len() < self.settings.batch
+                && let Some(Some(Ok(delivery))) = deliveries.next().now_or_never()
+            {
+                batch.push(delivery);
+            }
+            self.handle(batch, stop).await?;
+        }
+        self.leave(channel, tag).await;
+        Ok(())
+    }
+
+    /// Handles and acknowledges a batch. `Err`: the channel is of no use any more.
+    async fn handle(&self, mut batch: Vec<Delivery>, stop: &CancellationToken) -> Result<(), String> {
+        let Some(last) = batch.last().map(|delivery| delivery.acker.clone()) else { return Ok(()) };
+        if !self.settle(&mut batch, stop).await {
+            return Err("stopped before the database took the batch".to_owned());
+        }
+        // All deliveries up to the last one have been settled, so one acknowledgement speaks for all.
+        match last.ack(BasicAckOptions { multiple: true }).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("the channel closed before the acknowledgement: redelivery follows".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Stops deliveries and closes the channel: the broker takes back what was prefetched.
+    async fn leave(&self, channel: &Channel, tag: lapin::types::ShortString) {
+        let goodbye = async {
+            channel.basic_cancel(tag, BasicCancelOptions::default()).await?;
+            channel.close(200, "stopped".into()).await
+        };
+        // Without an answer the broker notices by itself, when the connection goes.
+        let _ = timeout(Duration::from_secs(5), goodbye).await;
+    }
+
+    fn queue_name(&self) -> String {
+        let topology = self.broker.topology();
+        if self.settings.dead {
+            topology.dead_queue(self.settings.queue)
+        } else {
+            topology.queue(self.settings.queue)
+        }
+    }
+}

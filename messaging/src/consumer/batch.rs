@@ -1,0 +1,206 @@
+//! What becomes of each delivery of a batch. When this is through, every one of them has been handled,
+//! written down for another attempt, or buried, and may be acknowledged.
+
+use std::sync::Arc;
+
+use lapin::message::Delivery;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
+
+use super::{Consumer, Handler, PAUSE, Received, apply::Apply};
+use crate::{
+    Envelope, Exchange, Failure, Outgoing, StoreError, TraceContext, Transaction, Tx, amqp,
+    dead_letter::{self, DeadLetter, DeadLetterKind},
+    outbox,
+};
+
+/// A delivery that has been read, with the span of its handling.
+struct Opened {
+    envelope: Envelope,
+    routing_key: String,
+    span: Span,
+}
+
+impl<H: Handler> Consumer<H> {
+    /// Settles every delivery. `false`: stopped while the database was away, and nothing may be acknowledged.
+    pub(super) async fn settle(&self, batch: &mut [Delivery], stop: &CancellationToken) -> bool {
+        let mut messages = Vec::with_capacity(batch.len());
+        let mut spans = Vec::with_capacity(batch.len());
+        let mut failed = Vec::new();
+        for delivery in batch {
+            let opened = self.open(delivery);
+            match self.parse(&opened) {
+                Ok(message) => {
+                    let trace = TraceContext::of(&opened.span, &opened.envelope.trace);
+                    messages.push(Received { envelope: opened.envelope, message, trace });
+                    spans.push((opened.routing_key, opened.span));
+                }
+                Err(failure) => failed.push((opened, failure)),
+            }
+        }
+        let messages = Arc::new(messages);
+        let Some(failures) = self.apply(&messages, stop).await else { return false };
+        for (index, failure) in failures {
+            let (routing_key, span) = spans[index].clone();
+            failed.push((Opened { envelope: messages[index].envelope.clone(), routing_key, span }, failure));
+        }
+        if failed.is_empty() {
+            return true;
+        }
+        let aside =
+            Arc::new(failed.into_iter().map(|(opened, failure)| self.put_aside(opened, failure)).collect());
+        self.patiently(stop, || SetAside(Arc::clone(&aside))).await.is_some_and(|written| match written {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(queue = self.settings.queue.name, %error, "failed messages could not be put aside");
+                false
+            }
+        })
+    }
+
+    fn open(&self, delivery: &mut Delivery) -> Opened {
+        let envelope = amqp::envelope(delivery);
+        let (queue, key) = (self.queue_name(), delivery.routing_key.to_string());
+        let span = tracing::info_span!(
+            parent: None,
+            "consumer.process",
+            otel.name = format!("process {queue}"),
+            otel.kind = "consumer",
+            dispatch_id = envelope.correlation_id,
+            trace_id = envelope.trace.trace_id(),
+            messaging.system = "rabbitmq",
+            messaging.operation.name = "process",
+            messaging.operation.type = "process",
+            messaging.destination.name = format!("{}:{key}:{queue}", delivery.exchange),
+            messaging.rabbitmq.destination.routing_key = key,
+            messaging.rabbitmq.message.delivery_tag = delivery.delivery_tag,
+            messaging.message.id = envelope.message_id,
+            messaging.message.conversation_id = envelope.correlation_id,
+            message_type = envelope.type_name,
+            attempt = envelope.attempt,
+            error.type = tracing::field::Empty,
+        );
+        envelope.trace.adopt(&span);
+        Opened { envelope, routing_key: key, span }
+    }
+
+    fn parse(&self, opened: &Opened) -> Result<H::Message, Failure> {
+        if self.handler.inbox().is_some() && opened.envelope.message_id.is_empty() {
+            return Err(Failure::Permanent("the message carries no message_id".to_owned()));
+        }
+        opened.span.in_scope(|| self.handler.parse(&opened.envelope))
+    }
+
+    /// Applies all messages at once or, when that fails, one by one, so that only the guilty one suffers.
+    /// Returns which failed, or `None` when stopped before the database answered.
+    async fn apply(
+        &self,
+        messages: &Arc<Vec<Received<H::Message>>>,
+        stop: &CancellationToken,
+    ) -> Option<Vec<(usize, Failure)>> {
+        if messages.is_empty() {
+            return Some(Vec::new());
+        }
+        let work = |only| Apply { handler: Arc::clone(&self.handler), batch: Arc::clone(messages), only };
+        let Err(error) = self.patiently(stop, || work(None)).await? else { return Some(Vec::new()) };
+        if messages.len() == 1 {
+            return Some(vec![(0, failure(error))]);
+        }
+        tracing::debug!(queue = self.settings.queue.name, %error, "a batch failed and is tried one by one");
+        let mut failed = Vec::new();
+        for index in 0..messages.len() {
+            if let Err(error) = self.patiently(stop, || work(Some(index))).await? {
+                failed.push((index, failure(error)));
+            }
+        }
+        Some(failed)
+    }
+
+    /// Runs a transaction again and again while the database is away, which is no message's fault. `None`
+    /// when all is to stop meanwhile.
+    async fn patiently<T: Transaction>(
+        &self,
+        stop: &CancellationToken,
+        work: impl Fn() -> T,
+    ) -> Option<Result<T::Output, StoreError>> {
+        let mut failures = 0;
+        loop {
+            let error = match self.store.run(work()).in_current_span().await {
+                Err(error) if error.is_outage() => error,
+                result => return Some(result),
+            };
+            failures += 1;
+            tracing::warn!(queue = self.settings.queue.name, %error, failures, "waiting for the database");
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = sleep(PAUSE.delay(failures)) => {}
+            }
+        }
+    }
+
+    /// Another attempt later, or the end.
+    fn put_aside(&self, Opened { mut envelope, routing_key, span }: Opened, failure: Failure) -> Aside {
+        let _entered = span.enter();
+        let attempt = envelope.attempt;
+        let (kind, reason) = match failure {
+            Failure::Transient(reason) if attempt < self.settings.max_attempts => {
+                tracing::warn!(reason, attempt, "handling failed and will be tried again");
+                envelope.attempt += 1;
+                let delay = self.settings.retry.delay(attempt);
+                let at = self.store.clock().now().plus(delay);
+                // By the queue's own key: the message may have come by a way that is not ours.
+                let key = self.settings.queue.routing_keys[0];
+                return Aside::Retry(Outgoing::new(Exchange::Dispatch, key, envelope).available_at(at));
+            }
+            Failure::Transient(reason) => (DeadLetterKind::Exhausted, reason),
+            Failure::Permanent(reason) => (DeadLetterKind::Permanent, reason),
+        };
+        span.record("error.type", kind.name());
+        tracing::error!(reason, attempt, kind = kind.name(), "dead-lettered");
+        Aside::Bury(DeadLetter {
+            queue: self.settings.queue.name.to_owned(),
+            routing_key,
+            envelope,
+            kind,
+            reason,
+        })
+    }
+}
+
+/// A refused statement may be the fault of the message's content or of a release: it gets its attempts.
+fn failure(error: StoreError) -> Failure {
+    match error {
+        StoreError::Failed(failure) => failure,
+        StoreError::Refused(text)
+        | StoreError::Taken(text)
+        | StoreError::Conflict(text)
+        | StoreError::Unavailable(text)
+        | StoreError::Unknown(text) => Failure::Transient(text),
+    }
+}
+
+enum Aside {
+    Retry(Outgoing),
+    Bury(DeadLetter),
+}
+
+/// Writes down what becomes of messages that failed, so that their deliveries can be acknowledged.
+struct SetAside(Arc<Vec<Aside>>);
+
+impl Transaction for SetAside {
+    const NAME: &'static str = "consumer.set_aside";
+    type Output = ();
+
+    async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
+        let mut retries = Vec::new();
+        for aside in self.0.iter() {
+            match aside {
+                // A row of its own each time: two runs must not write one row twice.
+                Aside::Retry(message) => retries.push(message.clone()),
+                Aside::Bury(letter) => dead_letter::bury(tx, letter).await?,
+            }
+        }
+        outbox::append(tx, retries).await
+    }
+}

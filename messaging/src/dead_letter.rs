@@ -1,0 +1,75 @@
+//! Dead letters: messages that could not be handled, kept whole, with the reason, until a person has
+//! looked at them.
+
+use uuid::Uuid;
+
+use crate::{Envelope, StoreError, Tx};
+
+/// Why a message died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadLetterKind {
+    /// It can never be handled: malformed, of an unknown type, invalid.
+    Permanent,
+    /// It was tried as often as the policy allows.
+    Exhausted,
+    /// The broker gave it up, at its delivery limit.
+    Broker,
+}
+
+impl DeadLetterKind {
+    /// As the table stores it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Permanent => "PERMANENT",
+            Self::Exhausted => "EXHAUSTED",
+            Self::Broker => "BROKER",
+        }
+    }
+}
+
+/// A message on its way into `dead_letters`.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Queue that it was consumed from, without the prefix.
+    pub queue: String,
+    /// How it had been routed.
+    pub routing_key: String,
+    /// The message.
+    pub envelope: Envelope,
+    /// What kind of death.
+    pub kind: DeadLetterKind,
+    /// What the handler said.
+    pub reason: String,
+}
+
+/// Writes one dead letter. The same message again is counted on the row that is there.
+pub(crate) async fn bury(tx: &Tx, letter: &DeadLetter) -> Result<(), StoreError> {
+    let sql = "INSERT INTO dead_letters (id, queue, message_id, type, routing_key, correlation_id, \
+         causation_id, reply_to, traceparent, tracestate, attempt, body, kind, reason, times, first_at, dead_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $15) \
+         ON CONFLICT (queue, message_id) DO UPDATE SET times = dead_letters.times + 1, dead_at = excluded.dead_at, \
+         kind = excluded.kind, reason = excluded.reason, attempt = excluded.attempt, body = excluded.body";
+    let DeadLetter { queue, routing_key, envelope, kind, reason } = letter;
+    let id = Uuid::now_v7();
+    // What came without an id is nobody's duplicate.
+    let message_id =
+        if envelope.message_id.is_empty() { id.to_string() } else { envelope.message_id.clone() };
+    let params = vec![
+        id.into(),
+        queue.as_str().into(),
+        message_id.into(),
+        envelope.type_name.as_str().into(),
+        routing_key.as_str().into(),
+        envelope.correlation_id.as_str().into(),
+        envelope.causation_id.as_str().into(),
+        envelope.reply_to.as_str().into(),
+        envelope.trace.traceparent.as_str().into(),
+        envelope.trace.tracestate.as_str().into(),
+        i64::from(envelope.attempt).into(),
+        envelope.body.to_vec().into(),
+        kind.name().into(),
+        reason.as_str().into(),
+        tx.now().micros().into(),
+    ];
+    tx.execute(sql, params).await.map(|_| ())
+}

@@ -1,0 +1,50 @@
+//! What each part of this process says of itself: `broker`, `database`, `relay`, each role. The parts
+//! report, the edge (gRPC health, HTTP) reads.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::watch;
+
+/// How a part is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It does its work.
+    Up,
+    /// It does not, and why. It keeps trying by itself.
+    Down(String),
+}
+
+/// The status of every part.
+pub type Parts = BTreeMap<&'static str, Status>;
+
+/// Where parts report. Cheap to clone; all clones share one table.
+#[derive(Clone, Debug)]
+pub struct Health(Arc<watch::Sender<Parts>>);
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Parts::new())))
+    }
+}
+
+impl Health {
+    /// Says how `part` is. Readers wake only when that is news.
+    pub fn set(&self, part: &'static str, status: Status) {
+        self.0.send_if_modified(|parts| {
+            if parts.get(part) == Some(&status) {
+                return false;
+            }
+            match &status {
+                Status::Up => tracing::info!(part, "up"),
+                Status::Down(reason) => tracing::warn!(part, reason, "down"),
+            }
+            parts.insert(part, status);
+            true
+        });
+    }
+
+    /// The table, now and at every change.
+    pub fn subscribe(&self) -> watch::Receiver<Parts> {
+        self.0.subscribe()
+    }
+}

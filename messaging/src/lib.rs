@@ -1,0 +1,33 @@
+//! Waybill's reliable-messaging core.
+//!
+//! A message flows: transaction ([`Store::run`], [`outbox::append`]) → relay ([`relay`]) → broker
+//! ([`broker`], [`topology`]) → consumer ([`consumer`]), which handles it in the next transaction. Each
+//! step stands in one place, and none of them knows a business message.
+
+mod amqp;
+mod backoff;
+pub mod broker;
+mod clock;
+pub mod consumer;
+pub mod dead_letter;
+mod envelope;
+mod failure;
+pub mod health;
+pub mod inbox;
+pub mod outbox;
+pub mod relay;
+mod store;
+pub mod topology;
+mod trace;
+
+pub use self::{
+    backoff::Backoff,
+    clock::{Clock, Timestamp},
+    consumer::{Handler, Outcome, Received},
+    envelope::{Envelope, Outgoing},
+    failure::{Failure, StoreError},
+    inbox::Reply,
+    store::{Column, Rows, Settings as StoreSettings, Store, Transaction, Tx, classify},
+    topology::Exchange,
+    trace::TraceContext,
+};

@@ -1,0 +1,78 @@
+//! Writes down how publications ended, many at a time, in the database that the rows came from.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Item;
+use crate::{
+    Store,
+    backoff::Backoff,
+    outbox::{PutBack, PutBackKind, Settle},
+};
+
+/// Rows in one transaction, at most.
+const BATCH: usize = 1_000;
+const PAUSE: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(2) };
+
+/// How the publication of one row ended. Holds the row's room in memory until it is written down.
+#[derive(Debug)]
+pub struct Settlement {
+    pub(super) item: Item,
+    pub(super) end: End,
+}
+
+#[derive(Debug)]
+pub(super) enum End {
+    /// The row may go.
+    Confirmed,
+    /// The row stays.
+    PutBack(PutBackKind, String),
+}
+
+/// Settles until `done`, which means that nothing more will come, and then what has come by then.
+pub(super) async fn run(
+    store: Store,
+    owner: String,
+    mut settlements: mpsc::UnboundedReceiver<Settlement>,
+    done: CancellationToken,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            _ = settlements.recv_many(&mut batch, BATCH) => {}
+            () = done.cancelled() => return,
+        }
+        settle(&store, &owner, &batch).await;
+        batch.clear();
+    }
+}
+
+/// Tries until the database takes it, or until the leases are over and it is no longer ours to say.
+async fn settle(store: &Store, owner: &str, batch: &[Settlement]) {
+    let mut failures = 0;
+    let latest = batch.iter().map(|settlement| settlement.item.expires).max();
+    while let Err(error) = store.run(transaction(owner, batch)).await {
+        failures += 1;
+        if latest.is_none_or(|expires| expires <= tokio::time::Instant::now()) {
+            tracing::warn!(%error, rows = batch.len(), "published rows could not be cleared and will be sent again");
+            return;
+        }
+        tokio::time::sleep(PAUSE.delay(failures)).await;
+    }
+}
+
+fn transaction(owner: &str, batch: &[Settlement]) -> Settle {
+    let mut settle = Settle { owner: owner.to_owned(), ..Settle::default() };
+    for Settlement { item, end } in batch {
+        match end {
+            End::Confirmed => settle.confirmed.push(item.message.id),
+            End::PutBack(kind, reason) => {
+                settle.put_back.push(PutBack { id: item.message.id, reason: reason.clone(), kind: *kind });
+            }
+        }
+    }
+    settle
+}

@@ -1,0 +1,162 @@
+//! A database and the only way to write to it: named transactions.
+//!
+//! A transaction is a value with a name. It runs in a task of its own, so that a caller who goes away
+//! never leaves a half-done one on a pooled connection; it may run more than once, when another one
+//! came first; and what it appended to the outbox is handed to the relay once it has committed.
+
+mod connect;
+mod error;
+mod rows;
+mod tx;
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait, Value,
+};
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+pub use self::{
+    connect::Settings,
+    error::classify,
+    rows::{Column, Rows},
+    tx::Tx,
+};
+use crate::{
+    Clock, Failure, StoreError,
+    relay::{HandOff, Settlement},
+};
+
+/// How often a transaction is run when others come first, before that is reported.
+const MAX_RUNS: u32 = 6;
+
+/// A named unit of work on one database. Nothing but SQL may happen in [`Transaction::run`], and it must
+/// not keep anything between two runs.
+pub trait Transaction: Send + Sync + 'static {
+    /// Its name in logs and metrics, `<component>.<operation>`.
+    const NAME: &'static str;
+    /// What it yields when committed.
+    type Output: Send + 'static;
+
+    /// Does the work. An error rolls everything back.
+    fn run(&self, tx: &Tx) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+}
+
+/// A database. Cheap to clone; all clones share their connections.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    backend: DbBackend,
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+    clock: Clock,
+    hand_off: HandOff,
+    settlements: mpsc::UnboundedSender<Settlement>,
+}
+
+impl Store {
+    /// Runs `work` to its commit and hands what it appended to the outbox to the relay.
+    ///
+    /// Dropping the returned future does not stop it. Errors: [`StoreError`]; after
+    /// [`StoreError::Unknown`] the work may have been done.
+    pub async fn run<T: Transaction>(&self, work: T) -> Result<T::Output, StoreError> {
+        let store = self.clone();
+        let task = tokio::spawn(async move { store.run_until_done(&work).await }.in_current_span());
+        match task.await {
+            Ok(result) => result,
+            Err(error) => Err(Failure::Transient(format!("{} panicked: {error}", T::NAME)).into()),
+        }
+    }
+
+    async fn run_until_done<T: Transaction>(&self, work: &T) -> Result<T::Output, StoreError> {
+        let mut run = 1;
+        loop {
+            match self.run_once(work).await {
+                Err(StoreError::Conflict(reason) | StoreError::Taken(reason)) if run < MAX_RUNS => {
+                    tracing::debug!(transaction = T::NAME, run, reason, "another transaction came first");
+                    // Up to 2, 4, 8 … ms: enough for the winner to finish, and the losers part.
+                    let pause = rand::random_range(0..1_000 << run);
+                    tokio::time::sleep(Duration::from_micros(pause)).await;
+                    run += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn run_once<T: Transaction>(&self, work: &T) -> Result<T::Output, StoreError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: (self.0.backend == DbBackend::Sqlite)
+                .then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let begun = self.0.write.begin_with_options(options).await.map_err(|e| classify(&e))?;
+        let tx = Tx::new(begun, self);
+        match work.run(&tx).await {
+            Ok(output) => {
+                tx.commit().await?;
+                Ok(output)
+            }
+            Err(error) => {
+                tx.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads outside any transaction: `sql` with its parameters `$1`, `$2` …
+    pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
+        let statement = Statement::from_sql_and_values(self.0.backend, sql, params);
+        self.0.read.query_all_raw(statement).await.map_err(|e| classify(&e))
+    }
+
+    /// Reads `sql`, which joins the set `v` of `rows`, outside any transaction.
+    pub async fn query_rows(
+        &self,
+        rows: &Rows,
+        sql: &str,
+        params: Vec<Value>,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        let mut found = Vec::new();
+        for statement in rows.statements(self.0.backend, sql, &params) {
+            found.extend(self.0.read.query_all_raw(statement).await.map_err(|e| classify(&e))?);
+        }
+        Ok(found)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.query("SELECT 1", Vec::new()).await.map(|_| ())
+    }
+
+    /// The clock that all that is written here is dated by.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Where the relay's outcomes for rows of this database go.
+    pub(crate) fn settlements(&self) -> mpsc::UnboundedSender<Settlement> {
+        self.0.settlements.clone()
+    }
+
+    /// The dialect.
+    pub fn backend(&self) -> DbBackend {
+        self.0.backend
+    }
+
+    /// For queries through entities; reads only.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.0.read
+    }
+
+    /// Closes all connections, after what runs has ended.
+    pub async fn close(&self) {
+        for connection in [&self.0.write, &self.0.read] {
+            // Closing a pool cannot fail in a way that anybody could act on.
+            let _ = connection.clone().close().await;
+        }
+    }
+}

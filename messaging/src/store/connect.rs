@@ -1,0 +1,132 @@
+//! How each kind of database is opened, and why with these settings.
+
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DbBackend,
+    sqlx::{
+        postgres::PgConnectOptions,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    },
+};
+use tokio::sync::mpsc;
+
+use super::{Inner, Store, classify};
+use crate::{
+    Clock, StoreError,
+    relay::{HandOff, Settlement},
+};
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `sqlite://path` or `postgres://user@host/name`.
+    pub url: String,
+    /// Connections at most; SQLite writes over one whatever this says.
+    pub connections: u32,
+    /// No statement runs longer, PostgreSQL only.
+    pub statement_timeout: Duration,
+    /// What dates the rows.
+    pub clock: Clock,
+}
+
+impl Store {
+    /// Opens the database without waiting for it: one that is away shows in the first use.
+    ///
+    /// The receiver gets the relay's outcomes for rows of this database and belongs to
+    /// [`Relay::run`](crate::relay::Relay::run). Errors: the URL is not one of a database we know, or
+    /// the folder of the SQLite file cannot be made.
+    pub async fn open(
+        settings: Settings,
+        hand_off: HandOff,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Settlement>), StoreError> {
+        let backend = backend(&settings.url)?;
+        let (write, read) = match backend {
+            DbBackend::Sqlite => sqlite(&settings).await?,
+            _ => postgres(&settings).await?,
+        };
+        let (settlements, receiver) = mpsc::unbounded_channel();
+        let inner = Inner { backend, write, read, clock: settings.clock, hand_off, settlements };
+        Ok((Self(Arc::new(inner)), receiver))
+    }
+}
+
+fn backend(url: &str) -> Result<DbBackend, StoreError> {
+    let (scheme, parsed) = match url.split(':').next().unwrap_or_default() {
+        "sqlite" => (DbBackend::Sqlite, SqliteConnectOptions::from_str(url).map(|_| ())),
+        "postgres" | "postgresql" => (DbBackend::Postgres, PgConnectOptions::from_str(url).map(|_| ())),
+        other => {
+            return Err(StoreError::Refused(format!(
+                "a database URL starts with sqlite: or postgres:, not {other}:"
+            )));
+        }
+    };
+    parsed.map_err(|error| StoreError::Refused(format!("database URL: {error}")))?;
+    Ok(scheme)
+}
+
+/// One writer, because SQLite has one at a time anyway and queueing in the pool is fair and cheap;
+/// readers apart, which WAL lets run beside it. `synchronous=FULL`: a commit survives a power cut.
+async fn sqlite(settings: &Settings) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
+    make_folder(&settings.url)?;
+    let options = |connections| {
+        let mut options = ConnectOptions::new(&settings.url);
+        options
+            .max_connections(connections)
+            .connect_lazy(true)
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(30))
+            .map_sqlx_sqlite_opts(|sqlite| {
+                sqlite
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(Duration::from_secs(10))
+                    .statement_cache_capacity(512)
+            });
+        options
+    };
+    Ok((connect(options(1)).await?, connect(options(4)).await?))
+}
+
+/// Time-outs on the server's side, so that a process of ours that stalls holds no lock for long.
+async fn postgres(settings: &Settings) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
+    let mut options = ConnectOptions::new(&settings.url);
+    let statement_timeout = settings.statement_timeout.as_millis().to_string();
+    options
+        .max_connections(settings.connections)
+        .connect_lazy(true)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .test_before_acquire_if_idle_for(Duration::from_secs(30))
+        .acquire_timeout(Duration::from_secs(10))
+        .max_lifetime(Duration::from_mins(30))
+        .map_sqlx_postgres_opts(move |postgres| {
+            postgres.application_name("waybill").statement_cache_capacity(512).options([
+                ("statement_timeout", statement_timeout.as_str()),
+                ("idle_in_transaction_session_timeout", "10000"),
+                ("lock_timeout", "5000"),
+                // What the participants' locks are made for, whatever the server's default is.
+                ("default_transaction_isolation", "read committed"),
+            ])
+        });
+    let pool = connect(options).await?;
+    Ok((pool.clone(), pool))
+}
+
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, StoreError> {
+    Database::connect(options).await.map_err(|error| classify(&error))
+}
+
+fn make_folder(url: &str) -> Result<(), StoreError> {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let path = path.split('?').next().unwrap_or_default();
+    match Path::new(path).parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder).map_err(|error| {
+            StoreError::Refused(format!("folder {} of the database: {error}", folder.display()))
+        }),
+        _ => Ok(()),
+    }
+}

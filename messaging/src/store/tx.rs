@@ -1,0 +1,101 @@
+//! What a transaction's work sees: statements, the time, and the outbox.
+
+use std::sync::{Mutex, PoisonError};
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, Statement, Value};
+
+use super::{Rows, Store, classify};
+use crate::{Outgoing, StoreError, Timestamp, relay::Reservation};
+
+/// An open transaction.
+pub struct Tx {
+    begun: DatabaseTransaction,
+    store: Store,
+    now: Timestamp,
+    hand_over: Mutex<Vec<(Reservation, Vec<Outgoing>)>>,
+}
+
+impl Tx {
+    pub(super) fn new(begun: DatabaseTransaction, store: &Store) -> Self {
+        let now = store.clock().now();
+        Self { begun, store: store.clone(), now, hand_over: Mutex::default() }
+    }
+
+    /// The moment this run began: one date for all that it writes.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Whether row locks are needed and understood. SQLite has one writer at a time instead.
+    pub fn has_row_locks(&self) -> bool {
+        self.store.backend() == DbBackend::Postgres
+    }
+
+    /// Runs `sql` with its parameters `$1`, `$2` … and returns how many rows it touched.
+    pub async fn execute(&self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        let statement = Statement::from_sql_and_values(self.store.backend(), sql, params);
+        let result = self.begun.execute_raw(statement).await.map_err(|e| classify(&e))?;
+        Ok(result.rows_affected())
+    }
+
+    /// Reads the rows of `sql` with its parameters `$1`, `$2` …
+    pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
+        let statement = Statement::from_sql_and_values(self.store.backend(), sql, params);
+        self.begun.query_all_raw(statement).await.map_err(|e| classify(&e))
+    }
+
+    /// Runs `sql` over the set `v` of `rows` and returns how many rows it touched.
+    pub async fn execute_rows(&self, rows: &Rows, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
+        let mut touched = 0;
+        for statement in rows.statements(self.store.backend(), sql, &params) {
+            touched += self.begun.execute_raw(statement).await.map_err(|e| classify(&e))?.rows_affected();
+        }
+        Ok(touched)
+    }
+
+    /// Reads the rows of `sql` over the set `v` of `rows`.
+    pub async fn query_rows(
+        &self,
+        rows: &Rows,
+        sql: &str,
+        params: Vec<Value>,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        let mut found = Vec::new();
+        for statement in rows.statements(self.store.backend(), sql, &params) {
+            found.extend(self.begun.query_all_raw(statement).await.map_err(|e| classify(&e))?);
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn reserve(&self, messages: usize) -> Option<Reservation> {
+        self.store.0.hand_off.reserve(messages, self.now)
+    }
+
+    /// Remembers what the relay gets once this has committed.
+    pub(crate) fn hand_over(&self, reservation: Reservation, messages: Vec<Outgoing>) {
+        let mut waiting = self.hand_over.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push((reservation, messages));
+    }
+
+    /// From the moment the database answers, the messages are the relay's. A lost answer leaves the
+    /// outcome unknown: nothing is handed over then, and if it was committed the rows' lease runs out
+    /// and a sweep finds them.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        self.begun.commit().await.map_err(|error| match classify(&error) {
+            StoreError::Unavailable(text) => StoreError::Unknown(text),
+            other => other,
+        })?;
+        let waiting = self.hand_over.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (reservation, messages) in waiting {
+            self.store.0.hand_off.hand_over(reservation, messages, &self.store.0.settlements);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn roll_back(self) {
+        if let Err(error) = self.begun.rollback().await {
+            // The server ends the transaction with the session; nothing was written either way.
+            tracing::debug!(%error, "roll back failed");
+        }
+    }
+}

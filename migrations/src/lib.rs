@@ -1,0 +1,86 @@
+//! The schema of Waybill's databases and the one way to bring a database up to it.
+//!
+//! Every database, whichever roles use it, gets every table: one schema version says all there is to
+//! know about a database, and splitting or joining participants' databases needs no migration.
+
+mod dialect;
+mod lock;
+mod m0001_messaging;
+mod m0002_gateway;
+mod m0003_saga;
+mod m0004_worker;
+
+use sea_orm_migration::{
+    MigrationTrait, MigratorTrait,
+    sea_orm::{ConnectOptions, Database, DbErr},
+};
+
+/// Why a database could not be migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused or is away.
+    #[error("database: {0}")]
+    Database(#[from] DbErr),
+    /// The lock file beside an SQLite database cannot be taken.
+    #[error("lock file {path}: {source}")]
+    Lock {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the database is away, so that trying again later may succeed.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Database(error) => matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)),
+            Self::Lock { .. } => false,
+        }
+    }
+}
+
+struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_messaging::Migration),
+            Box::new(m0002_gateway::Migration),
+            Box::new(m0003_saga::Migration),
+            Box::new(m0004_worker::Migration),
+        ]
+    }
+}
+
+/// Brings the database at `url` up to this binary's schema and returns how many migrations it ran.
+///
+/// Any number of processes may call this at once: one migrates, the others wait for it and find
+/// nothing left to do. Each migration is applied whole or not at all.
+pub async fn migrate(url: &str) -> Result<usize, Error> {
+    let _file = lock::file(url).await?;
+    let url = if url.starts_with("sqlite:") && !url.contains('?') {
+        format!("{url}?mode=rwc")
+    } else {
+        url.to_owned()
+    };
+    let mut options = ConnectOptions::new(url);
+    // One connection: the advisory lock below belongs to a session.
+    options.max_connections(1).sqlx_logging(false);
+    let database = Database::connect(options).await?;
+    lock::session(&database).await?;
+    let outcome = apply(&database).await;
+    // The session ends here, and with it the lock, whatever the outcome.
+    database.close().await?;
+    outcome
+}
+
+async fn apply(database: &sea_orm_migration::sea_orm::DatabaseConnection) -> Result<usize, Error> {
+    let pending = Migrator::get_pending_migrations(database).await?.len();
+    if pending > 0 {
+        Migrator::up(database, None).await?;
+    }
+    Ok(pending)
+}

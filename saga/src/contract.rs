@@ -1,0 +1,166 @@
+//! The saga's side of the wire: which command goes to whom, how it is encoded, and what each reply means.
+
+use bytes::Bytes;
+use prost::{Message, Name};
+use waybill_messaging::{Envelope, Failure};
+use waybill_proto::v1;
+
+/// Who carries out a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Participant {
+    /// Keeps the orders.
+    Order,
+    /// Keeps accounts and reservations.
+    Payment,
+    /// Keeps the deliveries.
+    Dispatch,
+}
+
+impl Participant {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Payment => "payment",
+            Self::Dispatch => "dispatch",
+        }
+    }
+
+    /// The routing key of its commands.
+    pub const fn routing_key(self) -> &'static str {
+        match self {
+            Self::Order => "order.command",
+            Self::Payment => "payment.command",
+            Self::Dispatch => "dispatch.command",
+        }
+    }
+}
+
+/// What a participant can be told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is documented where it is defined, in saga.proto")]
+pub enum Command {
+    AcceptOrder,
+    CancelOrder,
+    CompleteOrder,
+    ReservePayment,
+    ReleasePayment,
+    CreateDispatch,
+    WithdrawDispatch,
+}
+
+impl Command {
+    /// Every command.
+    pub const ALL: [Self; 7] = [
+        Self::AcceptOrder,
+        Self::CancelOrder,
+        Self::CompleteOrder,
+        Self::ReservePayment,
+        Self::ReleasePayment,
+        Self::CreateDispatch,
+        Self::WithdrawDispatch,
+    ];
+
+    /// Its Protobuf name without the package.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AcceptOrder => v1::AcceptOrder::NAME,
+            Self::CancelOrder => v1::CancelOrder::NAME,
+            Self::CompleteOrder => v1::CompleteOrder::NAME,
+            Self::ReservePayment => v1::ReservePayment::NAME,
+            Self::ReleasePayment => v1::ReleasePayment::NAME,
+            Self::CreateDispatch => v1::CreateDispatch::NAME,
+            Self::WithdrawDispatch => v1::WithdrawDispatch::NAME,
+        }
+    }
+
+    /// Its full Protobuf name.
+    pub fn type_name(self) -> String {
+        format!("{}.{}", v1::AcceptOrder::PACKAGE, self.name())
+    }
+
+    /// Who carries it out.
+    pub const fn participant(self) -> Participant {
+        match self {
+            Self::AcceptOrder | Self::CancelOrder | Self::CompleteOrder => Participant::Order,
+            Self::ReservePayment | Self::ReleasePayment => Participant::Payment,
+            Self::CreateDispatch | Self::WithdrawDispatch => Participant::Dispatch,
+        }
+    }
+
+    /// The command for one dispatch; `reason` goes with those that undo.
+    pub fn encode(self, dispatch_id: &str, request: &v1::DispatchRequested, reason: &str) -> Bytes {
+        let (dispatch_id, order_id) = (dispatch_id.to_owned(), request.order_id.clone());
+        let (customer_id, destination_code) = (request.customer_id.clone(), request.destination_code.clone());
+        let (reason, parcel_count) = (reason.to_owned(), request.parcel_count);
+        let body = match self {
+            Self::AcceptOrder => {
+                v1::AcceptOrder { dispatch_id, order_id, customer_id, destination_code, parcel_count }
+                    .encode_to_vec()
+            }
+            Self::CancelOrder => v1::CancelOrder { dispatch_id, order_id, reason }.encode_to_vec(),
+            Self::CompleteOrder => v1::CompleteOrder { dispatch_id, order_id }.encode_to_vec(),
+            Self::ReservePayment => {
+                let amount = request.amount.clone();
+                v1::ReservePayment { dispatch_id, order_id, customer_id, amount, parcel_count }
+                    .encode_to_vec()
+            }
+            Self::ReleasePayment => v1::ReleasePayment { dispatch_id, order_id, reason }.encode_to_vec(),
+            Self::CreateDispatch => {
+                v1::CreateDispatch { dispatch_id, order_id, destination_code, parcel_count }.encode_to_vec()
+            }
+            Self::WithdrawDispatch => v1::WithdrawDispatch { dispatch_id, order_id, reason }.encode_to_vec(),
+        };
+        body.into()
+    }
+}
+
+/// How a participant answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done.
+    Done,
+    /// Not for a business reason, which is given.
+    Refused(String),
+}
+
+/// Reads a reply: the dispatch it is about, the command it answers, and how.
+pub(crate) fn read_reply(envelope: &Envelope) -> Result<(String, Command, Verdict), Failure> {
+    macro_rules! done {
+        ($reply:ident, $command:ident) => {{
+            let reply = decode::<v1::$reply>(envelope)?;
+            (reply.dispatch_id, Command::$command, Verdict::Done)
+        }};
+    }
+    macro_rules! refused {
+        ($reply:ident, $command:ident) => {{
+            let reply = decode::<v1::$reply>(envelope)?;
+            (reply.dispatch_id, Command::$command, Verdict::Refused(clean(&reply.reason)))
+        }};
+    }
+    let name = envelope.type_name.strip_prefix("dispatch.v1.").unwrap_or_default();
+    Ok(match name {
+        v1::OrderAccepted::NAME => done!(OrderAccepted, AcceptOrder),
+        v1::OrderRejected::NAME => refused!(OrderRejected, AcceptOrder),
+        v1::OrderCancelled::NAME => done!(OrderCancelled, CancelOrder),
+        v1::OrderCompleted::NAME => done!(OrderCompleted, CompleteOrder),
+        v1::PaymentReserved::NAME => done!(PaymentReserved, ReservePayment),
+        v1::PaymentDeclined::NAME => refused!(PaymentDeclined, ReservePayment),
+        v1::PaymentReleased::NAME => done!(PaymentReleased, ReleasePayment),
+        v1::DispatchCreated::NAME => done!(DispatchCreated, CreateDispatch),
+        v1::DispatchRefused::NAME => refused!(DispatchRefused, CreateDispatch),
+        v1::DispatchWithdrawn::NAME => done!(DispatchWithdrawn, WithdrawDispatch),
+        _ => return Err(Failure::Permanent(format!("unknown message type {:?}", envelope.type_name))),
+    })
+}
+
+/// Decodes the body as `T`.
+pub(crate) fn decode<T: Message + Default + Name>(envelope: &Envelope) -> Result<T, Failure> {
+    T::decode(envelope.body.clone())
+        .map_err(|error| Failure::Permanent(format!("malformed {}: {error}", T::full_name())))
+}
+
+/// A reason from outside, as it may be stored and shown: no control characters, at most 500 characters.
+pub(crate) fn clean(reason: &str) -> String {
+    reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
+}

@@ -1,0 +1,168 @@
+//! A saga as data: which steps there are, in which order, and how long each may take.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::contract::Command;
+
+/// What may become of a step once it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It can be undone.
+    Compensatable,
+    /// From here on the saga only goes forward.
+    Pivot,
+    /// It succeeds in the end, if it is tried often enough.
+    Retriable,
+}
+
+/// How often a command is sent, and how long an answer may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For the first answer.
+    pub timeout: Duration,
+    /// It doubles with each attempt, up to this.
+    pub most: Duration,
+    /// Commands sent in all.
+    pub attempts: u32,
+}
+
+impl Patience {
+    /// How long the answer to the given attempt (from 1) may take.
+    pub fn timeout_of(&self, attempt: u32) -> Duration {
+        let doubling = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.timeout.saturating_mul(doubling).min(self.most.max(self.timeout))
+    }
+}
+
+/// One step: what does it, what undoes it, how long either may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Unique within the definition.
+    pub name: &'static str,
+    /// What may become of it.
+    pub kind: Kind,
+    /// Does it.
+    pub command: Command,
+    /// Undoes it, whether or not it was done.
+    pub compensation: Option<Command>,
+    /// For the command's answer.
+    pub patience: Patience,
+    /// For the compensation's answer.
+    pub compensation_patience: Patience,
+}
+
+/// A saga. An instance is pinned to the one that it began with: name, version and hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name.
+    pub name: &'static str,
+    /// Grows whenever the steps change.
+    pub version: u32,
+    /// In the order in which they are done.
+    pub steps: Vec<Step>,
+}
+
+/// Why a definition cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DefinitionError {
+    /// It has no steps.
+    #[error("a saga needs a step")]
+    Empty,
+    /// Two steps share a name.
+    #[error("step {0} stands twice")]
+    Twice(&'static str),
+    /// Two steps could not tell whose reply it is.
+    #[error("command {0} is used by two steps")]
+    CommandTwice(&'static str),
+    /// What is done could not be undone any more.
+    #[error("step {0} is compensatable but stands after the pivot or a retriable step")]
+    CompensatableAfterPivot(&'static str),
+    /// Nothing undoes it.
+    #[error("step {0} is compensatable and has no compensation")]
+    NoCompensation(&'static str),
+    /// It would be undone where the saga only goes forward.
+    #[error("step {0} is retriable and has a compensation")]
+    CompensatedRetriable(&'static str),
+    /// There is one point of no return.
+    #[error("step {0} is a second pivot")]
+    SecondPivot(&'static str),
+    /// It could hang for ever.
+    #[error("step {0} has no time-out or no attempt")]
+    NoPatience(&'static str),
+}
+
+impl Definition {
+    /// Refuses what breaks the rules of a saga.
+    pub fn check(&self) -> Result<(), DefinitionError> {
+        if self.steps.is_empty() {
+            return Err(DefinitionError::Empty);
+        }
+        let mut seen: Vec<&Step> = Vec::new();
+        for step in &self.steps {
+            check_alone(step)?;
+            check_after(step, &seen)?;
+            seen.push(step);
+        }
+        Ok(())
+    }
+
+    /// Index of the step that a command belongs to, and whether it does it or undoes it.
+    pub fn locate(&self, command: Command) -> Option<(usize, crate::Action)> {
+        self.steps.iter().enumerate().find_map(|(index, step)| {
+            if step.command == command {
+                Some((index, crate::Action::Do))
+            } else if step.compensation == Some(command) {
+                Some((index, crate::Action::Undo))
+            } else {
+                None
+            }
+        })
+    }
+
+    /// First 16 hexadecimal digits of the SHA-256 of all that decides how an instance runs: names, kinds,
+    /// commands and compensations in order. Time-outs are tuning and not part of it.
+    pub fn hash(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(format!("{}/{}", self.name, self.version));
+        for step in &self.steps {
+            let undo = step.compensation.map_or("-", Command::name);
+            digest.update(format!("|{} {:?} {} {undo}", step.name, step.kind, step.command.name()));
+        }
+        digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn check_alone(step: &Step) -> Result<(), DefinitionError> {
+    match (step.kind, step.compensation) {
+        (Kind::Compensatable, None) => return Err(DefinitionError::NoCompensation(step.name)),
+        (Kind::Retriable, Some(_)) => return Err(DefinitionError::CompensatedRetriable(step.name)),
+        (Kind::Compensatable | Kind::Pivot, Some(_)) | (Kind::Pivot | Kind::Retriable, None) => {}
+    }
+    for patience in [step.patience, step.compensation_patience] {
+        if patience.timeout.is_zero() || patience.attempts == 0 {
+            return Err(DefinitionError::NoPatience(step.name));
+        }
+    }
+    Ok(())
+}
+
+fn check_after(step: &Step, seen: &[&Step]) -> Result<(), DefinitionError> {
+    if seen.iter().any(|earlier| earlier.name == step.name) {
+        return Err(DefinitionError::Twice(step.name));
+    }
+    let commands = |step: &Step| [Some(step.command), step.compensation].into_iter().flatten();
+    let mut own = commands(step);
+    if let Some(command) = own.find(|c| seen.iter().any(|earlier| commands(earlier).any(|e| e == *c))) {
+        return Err(DefinitionError::CommandTwice(command.name()));
+    }
+    let forward_only = seen.iter().any(|earlier| earlier.kind != Kind::Compensatable);
+    match step.kind {
+        Kind::Compensatable if forward_only => Err(DefinitionError::CompensatableAfterPivot(step.name)),
+        Kind::Pivot if seen.iter().any(|earlier| earlier.kind == Kind::Pivot) => {
+            Err(DefinitionError::SecondPivot(step.name))
+        }
+        Kind::Compensatable | Kind::Pivot | Kind::Retriable => Ok(()),
+    }
+}

@@ -1,0 +1,24 @@
+//! The saga: what Waybill promises to see through.
+//!
+//! A [`definition`](Definition) says which steps there are; the pure [`machine`] says what follows from
+//! what; the [`Orchestrator`] loads, asks the machine, and stores what it says, in one transaction with
+//! the inbox and the outbox; [`deadline`] wakes those that got no answer; [`read`] is all that others see.
+
+mod contract;
+pub mod deadline;
+mod definition;
+mod instance;
+pub mod machine;
+mod orchestrator;
+mod order_fulfilment;
+mod persist;
+pub mod read;
+mod shell;
+
+pub use self::{
+    contract::{Command, Participant, Verdict},
+    definition::{Definition, DefinitionError, Kind, Patience, Step},
+    instance::{Action, Instance, InstanceState, StepState},
+    orchestrator::{Message, Orchestrator},
+    order_fulfilment::order_fulfilment,
+};

@@ -1,0 +1,164 @@
+//! What others may see of sagas. The gateway answers its queries from here; it never writes.
+
+use std::collections::HashMap;
+
+use sea_orm::{DbErr, QueryResult};
+use waybill_messaging::{Rows, Store, StoreError, Timestamp, Tx, classify};
+
+use crate::{Instance, machine, order_fulfilment::order_fulfilment, persist};
+pub use crate::{InstanceState, StepState};
+
+/// An instance, as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceView {
+    /// The dispatch that it fulfils.
+    pub dispatch_id: String,
+    /// `name/version`.
+    pub definition: String,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// Grows by one with every transition.
+    pub version: u64,
+    /// Why it compensates, is compensated or stuck.
+    pub reason: String,
+    /// In the order of the definition.
+    pub steps: Vec<StepView>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Its last transition.
+    pub updated_at: Timestamp,
+    /// Its end.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A step of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepView {
+    /// For example `reserve_payment`.
+    pub name: String,
+    /// Who carries it out.
+    pub participant: String,
+    /// Where it stands.
+    pub state: StepState,
+    /// Why it was refused, or gave no answer.
+    pub reason: String,
+}
+
+/// One row of history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransitionView {
+    /// Version of the instance after it.
+    pub version: u64,
+    /// When.
+    pub at: Timestamp,
+    /// State of the instance after it.
+    pub state: InstanceState,
+    /// What happened, for example `reserve_payment_done`.
+    pub event: String,
+    /// The step concerned; empty where none is.
+    pub step: String,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// Why.
+    pub reason: String,
+    /// The message that caused it; empty for a timer.
+    pub cause_message_id: String,
+}
+
+/// The instances of these dispatches; those without one are missing.
+pub async fn instances(
+    store: &Store,
+    dispatch_ids: &[&str],
+) -> Result<HashMap<String, InstanceView>, StoreError> {
+    let sql = format!("SELECT {} FROM v JOIN saga_instances i ON i.dispatch_id = v.id", persist::COLUMNS);
+    let rows = store.query_rows(&Rows::ids(dispatch_ids.iter().copied()), &sql, Vec::new()).await?;
+    let read = |row| persist::read(row).map(|i| (i.dispatch_id.clone(), view(i))).map_err(|e| classify(&e));
+    rows.iter().map(read).collect()
+}
+
+/// What happened to a dispatch after `after_version`, oldest first.
+pub async fn history(
+    store: &Store,
+    dispatch_id: &str,
+    after_version: u64,
+) -> Result<Vec<TransitionView>, StoreError> {
+    let sql = "SELECT version, at, state, event, step, attempt, reason, cause_message_id FROM saga_history \
+               WHERE dispatch_id = $1 AND version > $2 ORDER BY version";
+    let after = i64::try_from(after_version).unwrap_or(i64::MAX);
+    let rows = store.query(sql, vec![dispatch_id.into(), after.into()]).await?;
+    rows.iter().map(|row| transition(row).map_err(|e| classify(&e))).collect()
+}
+
+/// The versions of these dispatches; those without a saga are missing.
+pub async fn versions(store: &Store, dispatch_ids: &[String]) -> Result<HashMap<String, u64>, StoreError> {
+    let sql = "SELECT i.dispatch_id, i.version FROM v JOIN saga_instances i ON i.dispatch_id = v.id";
+    let rows = store.query_rows(&Rows::ids(dispatch_ids.iter().map(String::as_str)), sql, Vec::new()).await?;
+    let read = |row: &QueryResult| -> Result<_, DbErr> {
+        Ok((row.try_get_by_index(0)?, u64::try_from(row.try_get_by_index::<i64>(1)?).unwrap_or_default()))
+    };
+    rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect()
+}
+
+/// The states of these dispatches within a transaction; those without a saga are missing.
+pub async fn state_in(tx: &Tx, dispatch_ids: &[&str]) -> Result<HashMap<String, InstanceState>, StoreError> {
+    let sql = "SELECT i.dispatch_id, i.state FROM v JOIN saga_instances i ON i.dispatch_id = v.id";
+    let rows = tx.query_rows(&Rows::ids(dispatch_ids.iter().copied()), sql, Vec::new()).await?;
+    let read = |row: &QueryResult| Ok((row.try_get_by_index(0)?, state(row, 1)?));
+    rows.iter().map(|row| read(row).map_err(|e: DbErr| classify(&e))).collect()
+}
+
+/// Whether a dispatch can still be undone; `Err` says why not.
+pub fn may_cancel(view: &InstanceView) -> Result<(), String> {
+    if view.state == InstanceState::Completed {
+        return Err("the dispatch is completed".to_owned());
+    }
+    let steps: Vec<StepState> = view.steps.iter().map(|step| step.state).collect();
+    machine::may_cancel(&definition(), &steps)
+}
+
+fn view(instance: Instance) -> InstanceView {
+    let definition = definition();
+    let steps = definition.steps.iter().zip(&instance.steps).map(|(step, state)| StepView {
+        name: step.name.to_owned(),
+        participant: step.command.participant().name().to_owned(),
+        state: *state,
+        reason: match state {
+            StepState::Refused | StepState::InDoubt => instance.reason.clone(),
+            _ => String::new(),
+        },
+    });
+    InstanceView {
+        steps: steps.collect(),
+        definition: format!("{}/{}", instance.definition.0, instance.definition.1),
+        dispatch_id: instance.dispatch_id,
+        state: instance.state,
+        version: instance.version,
+        reason: instance.reason,
+        started_at: instance.started_at,
+        updated_at: instance.updated_at,
+        ended_at: instance.ended_at,
+    }
+}
+
+/// Names and kinds of the steps; patience does not matter to a reader.
+fn definition() -> crate::Definition {
+    order_fulfilment(std::time::Duration::from_secs(1), 1)
+}
+
+fn transition(row: &QueryResult) -> Result<TransitionView, DbErr> {
+    Ok(TransitionView {
+        version: u64::try_from(row.try_get_by_index::<i64>(0)?).unwrap_or_default(),
+        at: Timestamp::from_micros(row.try_get_by_index(1)?),
+        state: state(row, 2)?,
+        event: row.try_get_by_index(3)?,
+        step: row.try_get_by_index(4)?,
+        attempt: u32::try_from(row.try_get_by_index::<i64>(5)?).unwrap_or_default(),
+        reason: row.try_get_by_index(6)?,
+        cause_message_id: row.try_get_by_index(7)?,
+    })
+}
+
+fn state(row: &QueryResult, index: usize) -> Result<InstanceState, DbErr> {
+    let name: String = row.try_get_by_index(index)?;
+    InstanceState::from_name(&name).ok_or_else(|| DbErr::Custom(format!("saga state {name:?} is unknown")))
+}

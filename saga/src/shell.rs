@@ -1,0 +1,168 @@
+//! Around the machine: carries out what it decides. Shared by everything that moves an instance, whether a
+//! message, a deadline or a person set it off.
+
+use std::collections::BTreeMap;
+
+use prost::{Message, Name};
+use waybill_messaging::{Envelope, Exchange, Outgoing, StoreError, Timestamp, TraceContext, Tx, outbox};
+use waybill_proto::v1;
+
+use crate::{
+    Action, Definition, Instance,
+    machine::{Out, Transition},
+    persist::Changes,
+};
+
+/// Where participants send their replies.
+const REPLY_TO: &str = "saga.reply";
+
+/// What sets an instance off.
+pub(crate) struct Cause<'a> {
+    /// The message; empty for a timer.
+    pub(crate) message_id: &'a str,
+    /// Parent of all that follows.
+    pub(crate) trace: &'a TraceContext,
+}
+
+/// Instances being moved in one transaction, and all that follows from it.
+pub(crate) struct Shell<'d> {
+    definition: &'d Definition,
+    instances: BTreeMap<String, (Instance, bool)>,
+    changes: Changes,
+    outgoing: Vec<Outgoing>,
+}
+
+impl<'d> Shell<'d> {
+    /// A shell around instances that are there already.
+    pub(crate) fn new(definition: &'d Definition, loaded: impl IntoIterator<Item = Instance>) -> Self {
+        let instances = loaded.into_iter().map(|i| (i.dispatch_id.clone(), (i, false))).collect();
+        Self { definition, instances, changes: Changes::default(), outgoing: Vec::new() }
+    }
+
+    /// The instance as it stands now.
+    pub(crate) fn instance(&mut self, dispatch_id: &str) -> Option<&mut Instance> {
+        self.instances.get_mut(dispatch_id).map(|(instance, _)| instance)
+    }
+
+    /// Takes in a new instance.
+    pub(crate) fn create(&mut self, instance: Instance, transition: Transition, cause: &Cause<'_>) {
+        let dispatch_id = instance.dispatch_id.clone();
+        self.instances.insert(dispatch_id.clone(), (instance, true));
+        self.record(&dispatch_id, transition, cause);
+    }
+
+    /// Notes what the machine decided for an instance that it has just changed.
+    pub(crate) fn record(&mut self, dispatch_id: &str, transition: Transition, cause: &Cause<'_>) {
+        let Some((instance, _)) = self.instances.get(dispatch_id) else { return };
+        for out in transition.out {
+            self.outgoing.push(outgoing(self.definition, instance, out, cause));
+        }
+        tracing::debug!(
+            dispatch_id,
+            event = transition.happened.event,
+            state = instance.state.name(),
+            "saga"
+        );
+        self.changes.happened(instance, transition.happened, cause.message_id);
+    }
+
+    /// Stores every instance that `moved`, the history, and what goes out.
+    pub(crate) async fn store(
+        mut self,
+        tx: &Tx,
+        moved: impl Fn(&Instance) -> bool,
+    ) -> Result<(), StoreError> {
+        for (instance, is_new) in self.instances.into_values() {
+            if is_new {
+                self.changes.created.push(instance);
+            } else if moved(&instance) {
+                self.changes.changed.push(instance);
+            }
+        }
+        let definition = self.definition;
+        self.changes.store(tx, |i| i.current.map_or("", |step| definition.steps[step].name)).await?;
+        outbox::append(tx, self.outgoing).await
+    }
+}
+
+fn outgoing(definition: &Definition, instance: &Instance, out: Out, cause: &Cause<'_>) -> Outgoing {
+    match out {
+        Out::Command(step, action) => command(definition, instance, step, action, cause),
+        Out::Completed => {
+            let event = v1::DispatchCompleted {
+                dispatch_id: instance.dispatch_id.clone(),
+                message_id: instance.request.message_id.clone(),
+                order_id: instance.request.order_id.clone(),
+                completed_at: Some(protobuf(instance.updated_at)),
+            };
+            announce(instance, "dispatch.completed", &event, cause)
+        }
+        Out::Cancelled => {
+            let event = v1::DispatchCancelled {
+                dispatch_id: instance.dispatch_id.clone(),
+                message_id: instance.request.message_id.clone(),
+                order_id: instance.request.order_id.clone(),
+                reason: instance.reason.clone(),
+                cancelled_at: Some(protobuf(instance.updated_at)),
+            };
+            announce(instance, "dispatch.cancelled", &event, cause)
+        }
+        Out::Stuck(step) => {
+            let event = v1::DispatchStuck {
+                dispatch_id: instance.dispatch_id.clone(),
+                message_id: instance.request.message_id.clone(),
+                order_id: instance.request.order_id.clone(),
+                step: definition.steps[step].name.to_owned(),
+                reason: instance.reason.clone(),
+                stuck_at: Some(protobuf(instance.updated_at)),
+            };
+            announce(instance, "dispatch.stuck", &event, cause)
+        }
+    }
+}
+
+/// A command's id follows from what it is: sent again, it is the same message, and the participant answers
+/// it from its record.
+fn command(
+    definition: &Definition,
+    instance: &Instance,
+    step: usize,
+    action: Action,
+    cause: &Cause<'_>,
+) -> Outgoing {
+    let row = &definition.steps[step];
+    let command = match action {
+        Action::Do => row.command,
+        Action::Undo => row.compensation.unwrap_or(row.command),
+    };
+    let envelope = Envelope {
+        message_id: format!("{}:{}", instance.dispatch_id, command.name()),
+        type_name: command.type_name(),
+        correlation_id: instance.dispatch_id.clone(),
+        causation_id: cause.message_id.to_owned(),
+        reply_to: REPLY_TO.to_owned(),
+        trace: cause.trace.clone(),
+        attempt: 1,
+        body: command.encode(&instance.dispatch_id, &instance.request, &instance.reason),
+    };
+    Outgoing::new(Exchange::Dispatch, command.participant().routing_key(), envelope)
+}
+
+fn announce<E: Message + Name>(instance: &Instance, key: &str, event: &E, cause: &Cause<'_>) -> Outgoing {
+    let envelope = Envelope {
+        message_id: format!("{}:{}:{}", instance.dispatch_id, E::NAME, instance.version),
+        type_name: E::full_name(),
+        correlation_id: instance.dispatch_id.clone(),
+        causation_id: cause.message_id.to_owned(),
+        reply_to: String::new(),
+        trace: cause.trace.clone(),
+        attempt: 1,
+        body: event.encode_to_vec().into(),
+    };
+    Outgoing::new(Exchange::Events, key, envelope)
+}
+
+fn protobuf(moment: Timestamp) -> prost_types::Timestamp {
+    let (seconds, micros) = (moment.micros().div_euclid(1_000_000), moment.micros().rem_euclid(1_000_000));
+    prost_types::Timestamp { seconds, nanos: i32::try_from(micros * 1_000).unwrap_or_default() }
+}

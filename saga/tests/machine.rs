@@ -1,0 +1,318 @@
+//! The pure machine: the protocol as tables, and its invariants under any order of inputs.
+#![expect(clippy::unwrap_used, reason = "a test crate")]
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use waybill_messaging::{Timestamp, TraceContext};
+use waybill_proto::v1::DispatchRequested;
+use waybill_saga::{
+    Action, Command, Definition, Instance, InstanceState, StepState, Verdict,
+    machine::{Input, Out, advance, begin, begin_cancelled},
+    order_fulfilment,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPTS: u32 = 3;
+
+/// An instance with its definition, the time, and everything that it has sent.
+struct Run {
+    definition: Definition,
+    instance: Instance,
+    now: Timestamp,
+    sent: Vec<Command>,
+    ends: Vec<Out>,
+    events: Vec<String>,
+}
+
+impl Run {
+    fn begin() -> Self {
+        let definition = order_fulfilment(TIMEOUT, ATTEMPTS);
+        let now = Timestamp::from_micros(1_000_000);
+        let (instance, transition) =
+            begin(&definition, "d-1", DispatchRequested::default(), TraceContext::default(), now);
+        let mut run =
+            Self { definition, instance, now, sent: Vec::new(), ends: Vec::new(), events: Vec::new() };
+        run.note(transition.happened.event, transition.out);
+        run
+    }
+
+    fn note(&mut self, event: String, out: Vec<Out>) {
+        self.events.push(event);
+        for out in out {
+            match out {
+                Out::Command(step, Action::Do) => self.sent.push(self.definition.steps[step].command),
+                Out::Command(step, Action::Undo) => {
+                    self.sent.push(self.definition.steps[step].compensation.unwrap());
+                }
+                end => self.ends.push(end),
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) -> bool {
+        let version = self.instance.version;
+        match advance(&self.definition, &mut self.instance, input, self.now) {
+            Some(transition) => {
+                assert_eq!(self.instance.version, version + 1, "a transition is one version");
+                self.note(transition.happened.event, transition.out);
+                true
+            }
+            None => {
+                assert_eq!(self.instance.version, version, "no transition, no version");
+                false
+            }
+        }
+    }
+
+    fn reply(&mut self, command: Command, verdict: Verdict) {
+        let (step, action) = self.definition.locate(command).unwrap();
+        self.input(Input::Reply { step, action, verdict });
+    }
+
+    fn done(&mut self, command: Command) -> &mut Self {
+        self.reply(command, Verdict::Done);
+        self
+    }
+
+    fn refused(&mut self, command: Command) -> &mut Self {
+        self.reply(command, Verdict::Refused("no".into()));
+        self
+    }
+
+    fn time_out(&mut self) -> &mut Self {
+        self.now = self.instance.deadline_at.unwrap();
+        self.input(Input::Deadline);
+        self
+    }
+
+    fn state(&self) -> InstanceState {
+        self.instance.state
+    }
+}
+
+use Command::{
+    AcceptOrder, CancelOrder, CompleteOrder, CreateDispatch, ReleasePayment, ReservePayment, WithdrawDispatch,
+};
+
+#[test]
+fn when_every_step_is_done_the_saga_is_completed() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CompleteOrder);
+    assert_eq!(run.state(), InstanceState::Completed);
+    assert_eq!(run.sent, [AcceptOrder, ReservePayment, CreateDispatch, CompleteOrder]);
+    assert_eq!(run.ends, [Out::Completed]);
+    assert_eq!(
+        run.events,
+        [
+            "started",
+            "accept_order_done",
+            "reserve_payment_done",
+            "create_dispatch_done",
+            "complete_order_done"
+        ]
+    );
+}
+
+#[test]
+fn a_refused_order_leaves_nothing_to_compensate() {
+    let mut run = Run::begin();
+    run.refused(AcceptOrder);
+    assert_eq!((run.state(), run.sent), (InstanceState::Compensated, vec![AcceptOrder]));
+    assert_eq!((run.ends, run.instance.reason.as_str()), (vec![Out::Cancelled], "no"));
+}
+
+#[test]
+fn a_declined_payment_cancels_the_order() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).refused(ReservePayment);
+    assert_eq!(run.state(), InstanceState::Compensating);
+    run.done(CancelOrder);
+    assert_eq!(run.state(), InstanceState::Compensated);
+    assert_eq!(run.sent, [AcceptOrder, ReservePayment, CancelOrder]);
+}
+
+#[test]
+fn a_refused_dispatch_compensates_in_reverse() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).done(ReservePayment).refused(CreateDispatch).done(ReleasePayment).done(CancelOrder);
+    assert_eq!(run.state(), InstanceState::Compensated);
+    assert_eq!(run.sent[3..], [ReleasePayment, CancelOrder]);
+}
+
+#[test]
+fn a_pivot_without_an_answer_is_withdrawn_before_what_came_before_it() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).done(ReservePayment).time_out().time_out().time_out();
+    assert_eq!(run.instance.steps[2], StepState::Compensating);
+    run.done(WithdrawDispatch).done(ReleasePayment).done(CancelOrder);
+    assert_eq!(run.state(), InstanceState::Compensated);
+    let sent =
+        [CreateDispatch, CreateDispatch, CreateDispatch, WithdrawDispatch, ReleasePayment, CancelOrder];
+    assert_eq!(run.sent[2..], sent);
+}
+
+#[test]
+fn a_late_success_of_a_step_in_doubt_does_not_stop_its_compensation() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).time_out().time_out().time_out().done(ReservePayment);
+    assert_eq!(run.state(), InstanceState::Compensating);
+    assert_eq!(run.events.last().unwrap(), "late_reply_ignored");
+    run.done(ReleasePayment).done(CancelOrder);
+    assert_eq!(run.state(), InstanceState::Compensated);
+}
+
+#[test]
+fn after_the_pivot_the_saga_only_goes_forward_and_ends_stuck_if_it_cannot() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch);
+    assert!(run.input(Input::Cancel("changed my mind".into())));
+    assert_eq!(
+        (run.state(), run.events.last().unwrap().as_str()),
+        (InstanceState::Running, "cancel_refused")
+    );
+    for _ in 0..ATTEMPTS * 2 {
+        run.time_out();
+    }
+    assert_eq!(run.state(), InstanceState::Stuck);
+    assert_eq!((run.ends.as_slice(), run.instance.deadline_at), ([Out::Stuck(3)].as_slice(), None));
+}
+
+#[test]
+fn an_answer_that_comes_after_all_frees_a_stuck_saga() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch);
+    for _ in 0..ATTEMPTS * 2 {
+        run.time_out();
+    }
+    run.done(CompleteOrder);
+    assert_eq!(run.state(), InstanceState::Completed);
+}
+
+#[test]
+fn a_compensation_without_an_answer_ends_stuck_and_goes_on_when_it_comes() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).refused(ReservePayment);
+    for _ in 0..ATTEMPTS * 2 {
+        run.time_out();
+    }
+    assert_eq!(run.state(), InstanceState::Stuck);
+    run.done(CancelOrder);
+    assert_eq!(run.state(), InstanceState::Compensated);
+}
+
+#[test]
+fn time_outs_of_a_compensation_grow() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).refused(ReservePayment);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        waits.push(run.instance.deadline_at.unwrap().since(run.now));
+        run.time_out();
+    }
+    assert_eq!(waits, [TIMEOUT, TIMEOUT * 2, TIMEOUT * 4, TIMEOUT * 8]);
+}
+
+#[test]
+fn a_deadline_that_has_not_come_changes_nothing() {
+    let mut run = Run::begin();
+    assert!(!run.input(Input::Deadline));
+}
+
+#[test]
+fn a_cancelled_step_in_flight_is_compensated_because_it_may_have_been_done() {
+    let mut run = Run::begin();
+    run.input(Input::Cancel("changed my mind".into()));
+    assert_eq!(run.sent, [AcceptOrder, CancelOrder]);
+    run.done(CancelOrder);
+    assert_eq!((run.state(), run.instance.reason.as_str()), (InstanceState::Compensated, "changed my mind"));
+}
+
+#[test]
+fn cancelling_twice_or_after_the_end_changes_nothing() {
+    let mut run = Run::begin();
+    assert!(run.input(Input::Cancel("a".into())));
+    assert!(!run.input(Input::Cancel("b".into())));
+    run.done(CancelOrder);
+    assert!(!run.input(Input::Cancel("c".into())));
+}
+
+#[test]
+fn a_cancellation_that_overtakes_its_request_ends_the_saga_before_it_begins() {
+    let definition = order_fulfilment(TIMEOUT, ATTEMPTS);
+    let (request, trace) = (DispatchRequested::default(), TraceContext::default());
+    let (instance, transition) =
+        begin_cancelled(&definition, "d-1", request, "early", trace, Timestamp::from_micros(1));
+    assert_eq!((instance.state, transition.out), (InstanceState::Compensated, vec![Out::Cancelled]));
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let verdict = prop_oneof![3 => Just(Verdict::Done), 1 => Just(Verdict::Refused("no".to_owned()))];
+    let reply = (0..Command::ALL.len(), verdict).prop_map(|(index, verdict)| {
+        let (step, action) = order_fulfilment(TIMEOUT, ATTEMPTS).locate(Command::ALL[index]).unwrap();
+        Input::Reply { step, action, verdict }
+    });
+    prop_oneof![8 => reply, 3 => Just(Input::Deadline), 1 => Just(Input::Cancel("stop".to_owned()))]
+}
+
+/// What must hold of every instance at every moment.
+fn check(run: &Run) {
+    let Run { instance, definition, .. } = run;
+    let pivot_done = instance.steps[2] == StepState::Done;
+    if instance.state.is_end() {
+        assert!(instance.ended_at.is_some() && instance.deadline_at.is_none() && instance.current.is_none());
+    }
+    match instance.state {
+        InstanceState::Completed => assert!(instance.steps.iter().all(|s| *s == StepState::Done)),
+        InstanceState::Compensated => {
+            let clean =
+                |s: &StepState| matches!(s, StepState::Pending | StepState::Refused | StepState::Compensated);
+            assert!(instance.steps.iter().all(clean), "{:?}", instance.steps);
+        }
+        InstanceState::Compensating => assert!(!pivot_done, "after the pivot there is no way back"),
+        InstanceState::Running => assert!(!instance.steps.contains(&StepState::Compensating)),
+        InstanceState::Stuck => assert!(instance.current.is_some(), "stuck at a step"),
+    }
+    if matches!(instance.state, InstanceState::Running | InstanceState::Compensating) {
+        assert!(instance.deadline_at.is_some(), "nothing hangs: a saga under way has a deadline");
+    }
+    let open = instance.steps.iter().filter(|s| matches!(s, StepState::Running | StepState::Compensating));
+    assert!(open.count() <= 1, "one thing at a time");
+    let ends = run.ends.iter().filter(|end| matches!(end, Out::Completed | Out::Cancelled)).count();
+    assert_eq!(ends, usize::from(instance.state.is_end()), "one end, told once");
+    assert_eq!(definition.steps.len(), instance.steps.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Replies in any order, doubled, late, lost, contradictory; time-outs and cancellations in between.
+    #[test]
+    fn invariants_hold_under_any_order_of_inputs(inputs in proptest::collection::vec(any_input(), 0..60)) {
+        let mut run = Run::begin();
+        check(&run);
+        for input in inputs {
+            if input == Input::Deadline {
+                run.now = run.instance.deadline_at.unwrap_or(run.now);
+            }
+            run.input(input);
+            check(&run);
+        }
+    }
+
+    /// Whatever has happened, once the participants answer (they never refuse to undo), the saga ends.
+    #[test]
+    fn a_saga_whose_participants_answer_ends(inputs in proptest::collection::vec(any_input(), 0..30)) {
+        let undo_refused = |i: &Input| matches!(i, Input::Reply { action: Action::Undo, verdict: Verdict::Refused(_), .. });
+        let mut run = Run::begin();
+        for input in inputs.into_iter().filter(|i| !undo_refused(i)) {
+            run.input(input);
+        }
+        for _ in 0..20 {
+            let Some(step) = run.instance.current else { break };
+            let action = if run.instance.steps[step] == StepState::Compensating { Action::Undo } else { Action::Do };
+            run.input(Input::Reply { step, action, verdict: Verdict::Done });
+        }
+        prop_assert!(run.state().is_end(), "{:?}", run.instance);
+    }
+}

@@ -1,0 +1,161 @@
+//! The command line: what can be asked, and the way from there to a task that the runtime runs. One file
+//! a command; everything a command needs is read and checked before anything is opened.
+
+mod backoff;
+mod broken;
+mod cancel;
+mod clean;
+mod client;
+mod config;
+mod exit;
+#[cfg(test)]
+mod fake;
+mod find;
+mod follow;
+mod get;
+mod json;
+mod list;
+mod migrate;
+mod out;
+mod pulse;
+mod serve;
+mod settings;
+mod state;
+mod status;
+mod submit;
+mod time;
+mod timeline;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing::{Instrument as _, info_span};
+
+pub(crate) use self::exit::Failure;
+use crate::{
+    config::{Config, LogFormat},
+    telemetry,
+};
+
+/// A gRPC dispatch gateway that commits, publishes and sees every order through its saga.
+#[derive(Debug, Parser)]
+#[command(name = "waybill", version, after_help = exit::HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Migrate(migrate::Args),
+    Config(config::Args),
+    Submit(submit::Args),
+    Get(get::Args),
+    Watch(watch::Args),
+    List(list::Args),
+    Cancel(cancel::Args),
+}
+
+/// A command with everything it needs, ready to run.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Serve(Box<Config>),
+    Migrate(Box<Config>),
+    /// Print this and end.
+    Print(String),
+    /// Talk to a server.
+    Client(Box<Client>),
+}
+
+#[derive(Debug)]
+pub(crate) enum Client {
+    Submit(submit::Args),
+    Get(get::Args),
+    Watch(watch::Args),
+    List(list::Args),
+    Cancel(cancel::Args),
+}
+
+impl Cli {
+    /// Reads the configuration where the command has one. Nothing is opened or bound yet.
+    pub(crate) fn prepare(self) -> Result<Task, Failure> {
+        let client = match self.command {
+            Command::Serve(args) => return args.prepare(),
+            Command::Migrate(args) => return args.prepare(),
+            Command::Config(args) => return args.prepare(),
+            Command::Submit(args) => Client::Submit(args),
+            Command::Get(args) => Client::Get(args),
+            Command::Watch(args) => Client::Watch(args),
+            Command::List(args) => Client::List(args),
+            Command::Cancel(args) => Client::Cancel(args),
+        };
+        Ok(Task::Client(Box::new(client)))
+    }
+}
+
+impl Task {
+    /// Worker threads of the runtime; `None` means one per core.
+    pub(crate) fn threads(&self) -> Option<usize> {
+        match self {
+            Self::Serve(config) | Self::Migrate(config) => config.threads,
+            Self::Print(_) | Self::Client(_) => None,
+        }
+    }
+
+    pub(crate) fn telemetry(&self) -> telemetry::Options {
+        match self {
+            Self::Serve(config) | Self::Migrate(config) => {
+                telemetry::Options { format: config.log_format, filter: "info", service: "waybill" }
+            }
+            Self::Print(_) | Self::Client(_) => {
+                telemetry::Options { format: LogFormat::Text, filter: "warn", service: "waybill-cli" }
+            }
+        }
+    }
+
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Serve(config) => Ok(crate::serve::run(*config).await?),
+            Self::Migrate(config) => Ok(crate::serve::migrate(*config).await?),
+            Self::Print(text) => out::text(&text).map(|()| ExitCode::SUCCESS),
+            Self::Client(client) => {
+                let span = info_span!("client.command", otel.name = client.name());
+                client.run().instrument(span).await
+            }
+        }
+    }
+}
+
+impl Client {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Submit(_) => "waybill submit",
+            Self::Get(_) => "waybill get",
+            Self::Watch(_) => "waybill watch",
+            Self::List(_) => "waybill list",
+            Self::Cancel(_) => "waybill cancel",
+        }
+    }
+
+    async fn run(self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Submit(args) => args.run().await,
+            Self::Get(args) => args.run().await,
+            Self::Watch(args) => args.run().await,
+            Self::List(args) => args.run().await,
+            Self::Cancel(args) => args.run().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,107 @@
+//! The connection of a command to a server: address, deadline, trace context. Every call goes through
+//! here, so that each has a deadline on both sides.
+
+use std::{future::Future, time::Duration};
+
+use opentelemetry::{global, propagation::Injector};
+use tonic::{
+    Request, Response, Status,
+    metadata::{MetadataKey, MetadataMap, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use waybill_proto::v1::dispatch_gateway_client::DispatchGatewayClient;
+
+use super::{Failure, exit, status};
+
+/// The client that every command uses; its clones share one connection.
+pub(super) type Gateway = DispatchGatewayClient<InterceptedService<Channel, TraceContext>>;
+
+/// How to reach a server.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct ClientArgs {
+    /// Server
+    #[arg(long, env = "WAYBILL_ENDPOINT", default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    endpoint: String,
+    /// How long to wait for an answer; where much is awaited, how long without any news
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Duration,
+    /// Print JSON, one value a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl ClientArgs {
+    /// Connects within the time-out. A lost connection is later re-opened by the next call.
+    pub(super) async fn connect(&self) -> Result<Gateway, Failure> {
+        let unusable = |error: &dyn std::error::Error| {
+            Failure::usage(format!("--endpoint {}: {}", self.endpoint, status::chain(error)))
+        };
+        let mut endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|error| unusable(&error))?;
+        if endpoint.uri().scheme_str() == Some("https") {
+            let tls = ClientTlsConfig::new().with_enabled_roots();
+            endpoint = endpoint.tls_config(tls).map_err(|error| unusable(&error))?;
+        }
+        // A server that vanished without a word is noticed while a stream waits for news.
+        let endpoint = endpoint
+            .connect_timeout(self.timeout)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_while_idle(true);
+        let channel = endpoint.connect().await.map_err(|error| {
+            let message = format!("cannot reach {}: {}", self.endpoint, status::chain(&error));
+            Failure::new(exit::UNREACHABLE, message)
+        })?;
+        Ok(DispatchGatewayClient::with_interceptor(channel, TraceContext))
+    }
+
+    /// Runs one call with the time-out as its deadline. Dropping it abandons the call; whether the server
+    /// has carried it out is then unknown.
+    pub(super) async fn call<T, R, F>(
+        &self,
+        message: T,
+        call: impl FnOnce(Request<T>) -> F,
+    ) -> Result<R, Status>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        match tokio::time::timeout(self.timeout, call(request)).await {
+            Ok(answer) => answer.map(Response::into_inner),
+            Err(_) => Err(Status::deadline_exceeded(format!(
+                "no answer within {}",
+                humantime::format_duration(self.timeout)
+            ))),
+        }
+    }
+}
+
+/// Puts the trace context of the current span into the metadata of each call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TraceContext;
+
+impl Interceptor for TraceContext {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let context = Span::current().context();
+        global::get_text_map_propagator(|propagator| {
+            propagator.inject_context(&context, &mut Metadata(request.metadata_mut()));
+        });
+        Ok(request)
+    }
+}
+
+struct Metadata<'a>(&'a mut MetadataMap);
+
+impl Injector for Metadata<'_> {
+    /// What is no valid metadata is left out: a call without trace context is better than none.
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(key), Ok(value)) =
+            (MetadataKey::from_bytes(key.as_bytes()), MetadataValue::try_from(value))
+        {
+            self.0.insert(key, value);
+        }
+    }
+}

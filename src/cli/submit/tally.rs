@@ -1,0 +1,183 @@
+//! What came of the many: counts and latencies, and nothing that grows with their number.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::cli::Failure;
+
+/// Reasons that are told apart; the rest is counted together.
+const REASONS: usize = 20;
+/// A week, in microseconds; what took longer counts as this.
+const LONGEST: u64 = 7 * 24 * 3_600_000_000;
+const OTHER_REASON: &str = "(other reasons)";
+
+/// An end state and its reason.
+pub(super) type Outcome = (&'static str, String);
+
+/// The figures of one run.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) sent: u64,
+    pub(super) accepted: u64,
+    /// Accepted by an earlier request.
+    pub(super) duplicates: u64,
+    pub(super) rejected: BTreeMap<i32, u64>,
+    /// Answers that asked for another attempt.
+    pub(super) retried: u64,
+    pub(super) ended: BTreeMap<Outcome, u64>,
+    /// Given up on before the end.
+    pub(super) unfinished: u64,
+    pub(super) accept: Latency,
+    pub(super) end: Latency,
+    start: Option<Instant>,
+    last_accept: Option<Instant>,
+    last_end: Option<Instant>,
+}
+
+/// A distribution of times, in microseconds.
+#[derive(Debug)]
+pub(super) struct Latency(Histogram<u64>);
+
+impl Latency {
+    fn new() -> Result<Self, Failure> {
+        let histogram =
+            Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| Failure::other(error.to_string()))?;
+        Ok(Self(histogram))
+    }
+
+    fn record(&mut self, time: Duration) {
+        self.0.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// p50, p90, p99 and the largest.
+    pub(super) fn percentiles(&self) -> [Duration; 4] {
+        let at = |quantile| Duration::from_micros(self.0.value_at_quantile(quantile));
+        [at(0.5), at(0.9), at(0.99), Duration::from_micros(self.0.max())]
+    }
+}
+
+impl Tally {
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            sent: 0,
+            accepted: 0,
+            duplicates: 0,
+            rejected: BTreeMap::new(),
+            retried: 0,
+            ended: BTreeMap::new(),
+            unfinished: 0,
+            accept: Latency::new()?,
+            end: Latency::new()?,
+            start: None,
+            last_accept: None,
+            last_end: None,
+        })
+    }
+
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.sent += 1;
+        self.start.get_or_insert(now);
+    }
+
+    pub(super) fn accepted(&mut self, duplicate: bool, latency: Duration, now: Instant) {
+        if duplicate {
+            self.duplicates += 1;
+        } else {
+            self.accepted += 1;
+            self.accept.record(latency);
+            self.last_accept = Some(now);
+        }
+    }
+
+    pub(super) fn rejected(&mut self, code: Code) {
+        *self.rejected.entry(code.into()).or_default() += 1;
+    }
+
+    /// `latency` is absent where it says nothing about this run.
+    pub(super) fn ended(
+        &mut self,
+        state: &'static str,
+        reason: &str,
+        latency: Option<Duration>,
+        now: Instant,
+    ) {
+        let mut outcome = (state, reason.to_owned());
+        if !self.ended.contains_key(&outcome) && self.ended.len() >= REASONS {
+            OTHER_REASON.clone_into(&mut outcome.1);
+        }
+        *self.ended.entry(outcome).or_default() += 1;
+        self.last_end = Some(now);
+        if let Some(latency) = latency {
+            self.end.record(latency);
+        }
+    }
+
+    pub(super) fn rejections(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+
+    pub(super) fn ends(&self) -> u64 {
+        self.ended.values().sum()
+    }
+
+    /// Accepted per second, from the first request to the last receipt.
+    pub(super) fn accept_rate(&self) -> Option<f64> {
+        rate(self.accepted, self.start, self.last_accept)
+    }
+
+    /// Ended per second, from the first request to the last end.
+    pub(super) fn end_rate(&self) -> Option<f64> {
+        rate(self.ends(), self.start, self.last_end)
+    }
+}
+
+fn rate(count: u64, from: Option<Instant>, to: Option<Instant>) -> Option<f64> {
+    let seconds = to?.duration_since(from?).as_secs_f64();
+    let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    (seconds > 0.0).then_some(count / seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+    use tonic::Code;
+
+    use super::{OTHER_REASON, REASONS, Tally};
+
+    #[test]
+    fn figures_add_up() {
+        let (mut tally, start) = (Tally::new().unwrap(), Instant::now());
+        for _ in 0..4 {
+            tally.sent(start);
+        }
+        let later = start + Duration::from_secs(2);
+        tally.accepted(false, Duration::from_millis(10), later);
+        tally.accepted(false, Duration::from_millis(30), later);
+        tally.accepted(true, Duration::from_secs(9), later);
+        tally.rejected(Code::InvalidArgument);
+        assert_eq!((tally.sent, tally.accepted, tally.duplicates, tally.rejections()), (4, 2, 1, 1));
+        assert_eq!(tally.accept_rate(), Some(1.0));
+        let [p50, _, _, max] = tally.accept.percentiles();
+        assert!(p50.abs_diff(Duration::from_millis(10)) < Duration::from_micros(50), "{p50:?}");
+        assert!(max.abs_diff(Duration::from_millis(30)) < Duration::from_micros(50), "{max:?}");
+    }
+
+    #[test]
+    fn reasons_without_number_are_counted_together() {
+        let (mut tally, now) = (Tally::new().unwrap(), Instant::now());
+        for number in 0..100 {
+            tally.ended("CANCELLED", &number.to_string(), None, now);
+        }
+        assert_eq!((tally.ended.len(), tally.ends()), (REASONS + 1, 100));
+        assert_eq!(tally.ended[&("CANCELLED", OTHER_REASON.to_owned())], 80);
+    }
+}

@@ -1,0 +1,88 @@
+//! What can be wrong with a configuration. Everything found is reported at once, and each problem
+//! names the key, the bad value, where it came from and what is allowed.
+
+use std::fmt;
+
+use super::{nearest::nearest, setting::Setting, source::Source};
+
+/// A configuration that cannot be used; holds at least one problem.
+#[derive(Debug, Default)]
+pub(crate) struct ConfigError {
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// A name that no setting has.
+    UnknownKey { name: String, source: Source, nearest: Option<&'static str> },
+    /// A value that its setting does not accept. `shown` holds no password.
+    BadValue { key: &'static str, shown: String, source: Source, what: String, allowed: String },
+    /// Two values that do not go together.
+    Conflict { first: &'static str, second: &'static str, what: String },
+    /// A layer that cannot be read at all.
+    Unreadable { source: Source, what: String },
+    /// The code asks for a key or a type that the table does not have.
+    Table { key: &'static str },
+}
+
+impl Problem {
+    /// A name that is none of `known`; the most similar one is suggested.
+    pub(super) fn unknown(name: &str, source: Source, known: impl Iterator<Item = &'static str>) -> Self {
+        Self::UnknownKey { name: name.to_owned(), source, nearest: nearest(name, known) }
+    }
+
+    /// A value that `setting` does not accept.
+    pub(super) fn bad(setting: &Setting, text: &str, source: Source, what: impl Into<String>) -> Self {
+        Self::BadValue {
+            key: setting.key,
+            shown: setting.kind.shown(text),
+            source,
+            what: what.into(),
+            allowed: setting.kind.allowed(),
+        }
+    }
+}
+
+impl ConfigError {
+    pub(super) fn push(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// `Ok` when nothing was found.
+    pub(super) fn into_result(self) -> Result<(), Self> {
+        if self.problems.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownKey { name, source, nearest } => {
+                write!(f, "{name} (from {source}) is no setting")?;
+                nearest.map_or(Ok(()), |nearest| write!(f, "; did you mean {nearest}?"))
+            }
+            Self::BadValue { key, shown, source, what, allowed } => {
+                write!(f, "{key} = \"{shown}\" (from {source}) {what}; allowed: {allowed}")
+            }
+            Self::Conflict { first, second, what } => write!(f, "{first} and {second}: {what}"),
+            Self::Unreadable { source, what } => write!(f, "{source}: {what}"),
+            Self::Table { key } => write!(f, "{key} is not in the table of settings as it is used"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.problems.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}

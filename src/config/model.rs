@@ -1,0 +1,139 @@
+//! The typed configuration that the rest of the program is given. Every value is within its limits and
+//! goes with the others; nobody below this point reads the environment or a file.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{money::Money, role::Role, url::SecretUrl};
+
+/// Everything that a process of Waybill is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) database: Database,
+    pub(crate) amqp: Amqp,
+    /// Sorted, each once, never empty.
+    pub(crate) roles: Vec<Role>,
+    pub(crate) grpc_addr: SocketAddr,
+    pub(crate) http_addr: SocketAddr,
+    pub(crate) drain_timeout: Duration,
+    /// Worker threads; `None` means one per core.
+    pub(crate) threads: Option<usize>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) gateway: Gateway,
+    pub(crate) relay: Relay,
+    pub(crate) consumer: Consumer,
+    /// How long a handled message is remembered.
+    pub(crate) inbox_retention: Duration,
+    pub(crate) saga: Saga,
+    pub(crate) order: Order,
+    pub(crate) payment: Payment,
+    pub(crate) dispatch: Dispatch,
+}
+
+/// The database of gateway and saga, and what holds for every database.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    pub(crate) url: SecretUrl,
+    pub(crate) migrate: bool,
+    pub(crate) connections: u32,
+}
+
+/// The broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Amqp {
+    pub(crate) url: SecretUrl,
+    pub(crate) prefix: String,
+    pub(crate) queue_type: QueueType,
+    pub(crate) delivery_limit: u32,
+}
+
+/// The type of the queues that are declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueueType {
+    Quorum,
+    Classic,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    Text,
+    Json,
+}
+
+/// The role `gateway`.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway {
+    /// Requests that may wait for a commit.
+    pub(crate) queue: usize,
+    /// Requests per commit.
+    pub(crate) batch: usize,
+    pub(crate) committers: usize,
+    pub(crate) watch_interval: Duration,
+    pub(crate) cancel_wait: Duration,
+    pub(crate) max_message_bytes: usize,
+    /// Concurrent HTTP/2 streams per connection.
+    pub(crate) max_streams: u32,
+}
+
+/// Every relay of the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay {
+    pub(crate) window: usize,
+    pub(crate) handoff: usize,
+    pub(crate) lease: Duration,
+    pub(crate) sweep_interval: Duration,
+    pub(crate) confirm_timeout: Duration,
+    pub(crate) max_attempts: u32,
+    pub(crate) max_message_bytes: usize,
+}
+
+/// Every consumer of the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Consumer {
+    pub(crate) prefetch: u16,
+    pub(crate) batch: usize,
+    pub(crate) max_attempts: u32,
+    pub(crate) retry_delay: Duration,
+    /// Not shorter than `retry_delay`.
+    pub(crate) retry_max_delay: Duration,
+    pub(crate) handler_timeout: Duration,
+}
+
+/// The role `saga`.
+#[derive(Debug, Clone)]
+pub(crate) struct Saga {
+    pub(crate) step_timeout: Duration,
+    pub(crate) step_attempts: u32,
+    pub(crate) timer_interval: Duration,
+    pub(crate) history_retention: Duration,
+}
+
+/// The participant `order`.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    /// Its own database, or the common one.
+    pub(crate) database_url: SecretUrl,
+    pub(crate) blocked_customers: Vec<String>,
+}
+
+/// The participant `payment`. Limit and tariff are of one currency.
+#[derive(Debug, Clone)]
+pub(crate) struct Payment {
+    /// Its own database, or the common one.
+    pub(crate) database_url: SecretUrl,
+    pub(crate) credit_limit: Money,
+    pub(crate) tariff: Money,
+}
+
+/// The participant `dispatch`.
+#[derive(Debug, Clone)]
+pub(crate) struct Dispatch {
+    /// Its own database, or the common one.
+    pub(crate) database_url: SecretUrl,
+    /// Codes, or prefixes that end in `*`.
+    pub(crate) refused_destinations: Vec<String>,
+    /// Deliveries per destination; `None` is without limit.
+    pub(crate) capacity: Option<u64>,
+}

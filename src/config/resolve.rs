@@ -1,0 +1,158 @@
+//! Builds the typed configuration from the values that hold, and checks what no single value can show:
+//! whether they go together.
+
+use super::{
+    error::{ConfigError, Problem},
+    layers::Values,
+    model::{
+        Amqp, Config, Consumer, Database, Dispatch, Gateway, LogFormat, Order, Payment, QueueType, Relay,
+        Saga,
+    },
+    typed::get,
+    url::SecretUrl,
+};
+
+/// The typed configuration, or every conflict.
+pub(super) fn resolve(values: &Values) -> Result<Config, ConfigError> {
+    let config = Config {
+        database: database(values)?,
+        amqp: amqp(values)?,
+        roles: get(values, "roles")?,
+        grpc_addr: get(values, "grpc.addr")?,
+        http_addr: get(values, "http.addr")?,
+        drain_timeout: get(values, "drain_timeout")?,
+        threads: Some(get(values, "runtime.threads")?).filter(|threads| *threads > 0),
+        log_format: log_format(values)?,
+        gateway: gateway(values)?,
+        relay: relay(values)?,
+        consumer: consumer(values)?,
+        inbox_retention: get(values, "inbox.retention")?,
+        saga: saga(values)?,
+        order: Order {
+            database_url: own_database(values, "order.database_url")?,
+            blocked_customers: get(values, "order.blocked_customers")?,
+        },
+        payment: payment(values)?,
+        dispatch: Dispatch {
+            database_url: own_database(values, "dispatch.database_url")?,
+            refused_destinations: get(values, "dispatch.refused_destinations")?,
+            capacity: get(values, "dispatch.capacity")?,
+        },
+    };
+    check(&config).map(|()| config)
+}
+
+fn check(config: &Config) -> Result<(), ConfigError> {
+    let mut errors = ConfigError::default();
+    let Payment { credit_limit, tariff, .. } = &config.payment;
+    if credit_limit.currency_code() != tariff.currency_code() {
+        let what = format!("must be of one currency, and are {credit_limit} and {tariff}");
+        errors.push(Problem::Conflict { first: "payment.credit_limit", second: "payment.tariff", what });
+    }
+    let Consumer { retry_delay, retry_max_delay, .. } = config.consumer;
+    if retry_delay > retry_max_delay {
+        let (first, most) =
+            (humantime::format_duration(retry_delay), humantime::format_duration(retry_max_delay));
+        let what = format!("the first delay of {first} is longer than the longest of {most}");
+        errors.push(Problem::Conflict {
+            first: "consumer.retry_delay",
+            second: "consumer.retry_max_delay",
+            what,
+        });
+    }
+    if config.grpc_addr == config.http_addr && config.grpc_addr.port() != 0 {
+        let what = format!("cannot both be {}", config.grpc_addr);
+        errors.push(Problem::Conflict { first: "grpc.addr", second: "http.addr", what });
+    }
+    errors.into_result()
+}
+
+fn own_database(values: &Values, key: &'static str) -> Result<SecretUrl, Problem> {
+    match get::<Option<SecretUrl>>(values, key)? {
+        Some(own) => Ok(own),
+        None => get(values, "database.url"),
+    }
+}
+
+fn database(values: &Values) -> Result<Database, Problem> {
+    Ok(Database {
+        url: get(values, "database.url")?,
+        migrate: get(values, "database.migrate")?,
+        connections: get(values, "database.connections")?,
+    })
+}
+
+fn amqp(values: &Values) -> Result<Amqp, Problem> {
+    let queue_type = match get::<String>(values, "amqp.queue_type")?.as_str() {
+        "quorum" => QueueType::Quorum,
+        "classic" => QueueType::Classic,
+        _ => return Err(Problem::Table { key: "amqp.queue_type" }),
+    };
+    Ok(Amqp {
+        url: get(values, "amqp.url")?,
+        prefix: get(values, "amqp.prefix")?,
+        queue_type,
+        delivery_limit: get(values, "amqp.delivery_limit")?,
+    })
+}
+
+fn log_format(values: &Values) -> Result<LogFormat, Problem> {
+    match get::<String>(values, "log.format")?.as_str() {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(Problem::Table { key: "log.format" }),
+    }
+}
+
+fn gateway(values: &Values) -> Result<Gateway, Problem> {
+    Ok(Gateway {
+        queue: get(values, "gateway.queue")?,
+        batch: get(values, "gateway.batch")?,
+        committers: get(values, "gateway.committers")?,
+        watch_interval: get(values, "gateway.watch_interval")?,
+        cancel_wait: get(values, "gateway.cancel_wait")?,
+        max_message_bytes: get(values, "gateway.max_message_bytes")?,
+        max_streams: get(values, "gateway.max_streams")?,
+    })
+}
+
+fn relay(values: &Values) -> Result<Relay, Problem> {
+    Ok(Relay {
+        window: get(values, "relay.window")?,
+        handoff: get(values, "relay.handoff")?,
+        lease: get(values, "relay.lease")?,
+        sweep_interval: get(values, "relay.sweep_interval")?,
+        confirm_timeout: get(values, "relay.confirm_timeout")?,
+        max_attempts: get(values, "relay.max_attempts")?,
+        max_message_bytes: get(values, "relay.max_message_bytes")?,
+    })
+}
+
+fn consumer(values: &Values) -> Result<Consumer, Problem> {
+    Ok(Consumer {
+        prefetch: get(values, "consumer.prefetch")?,
+        batch: get(values, "consumer.batch")?,
+        max_attempts: get(values, "consumer.max_attempts")?,
+        retry_delay: get(values, "consumer.retry_delay")?,
+        retry_max_delay: get(values, "consumer.retry_max_delay")?,
+        handler_timeout: get(values, "consumer.handler_timeout")?,
+    })
+}
+
+fn saga(values: &Values) -> Result<Saga, Problem> {
+    Ok(Saga {
+        step_timeout: get(values, "saga.step_timeout")?,
+        step_attempts: get(values, "saga.step_attempts")?,
+        timer_interval: get(values, "saga.timer_interval")?,
+        history_retention: get(values, "saga.history_retention")?,
+    })
+}
+
+fn payment(values: &Values) -> Result<Payment, Problem> {
+    Ok(Payment {
+        database_url: own_database(values, "payment.database_url")?,
+        credit_limit: get(values, "payment.credit_limit")?,
+        tariff: get(values, "payment.tariff")?,
+    })
+}

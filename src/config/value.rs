@@ -1,0 +1,98 @@
+//! The readers behind each kind of setting. Every one takes untrusted text and returns either a
+//! value within its limits or a sentence on what is wrong; what is allowed is said by the kind.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{money::Money, role::Role, url::SecretUrl};
+
+/// A setting's value, read and within its limits.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Url(Option<SecretUrl>),
+    Text(String),
+    Address(SocketAddr),
+    Count(u64),
+    OptionalCount(Option<u64>),
+    Time(Duration),
+    Switch(bool),
+    Roles(Vec<Role>),
+    List(Vec<String>),
+    Money(Money),
+}
+
+pub(super) fn url(text: &str, schemes: &[&str], optional: bool) -> Result<Value, String> {
+    if text.is_empty() && optional {
+        return Ok(Value::Url(None));
+    }
+    if schemes.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
+        return Ok(Value::Url(Some(SecretUrl::new(text))));
+    }
+    Err("is no such URL".to_owned())
+}
+
+pub(super) fn name(text: &str, max: usize) -> Result<Value, String> {
+    if text.len() > max {
+        return Err(format!("is {} characters long", text.len()));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("holds a character that is not visible ASCII".to_owned());
+    }
+    Ok(Value::Text(text.to_owned()))
+}
+
+pub(super) fn address(text: &str) -> Result<Value, String> {
+    text.parse().map(Value::Address).map_err(|_| "is no such address".to_owned())
+}
+
+pub(super) fn count(text: &str, min: u64, max: u64) -> Result<u64, String> {
+    // `parse` would take a leading plus sign.
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("is not a whole number".to_owned());
+    }
+    match text.parse() {
+        Ok(count) if (min..=max).contains(&count) => Ok(count),
+        _ => Err("is out of range".to_owned()),
+    }
+}
+
+pub(super) fn optional_count(text: &str, max: u64) -> Result<Value, String> {
+    if text.is_empty() || text == "none" {
+        return Ok(Value::OptionalCount(None));
+    }
+    count(text, 0, max).map(|count| Value::OptionalCount(Some(count)))
+}
+
+pub(super) fn time(text: &str, min: Duration, max: Duration) -> Result<Value, String> {
+    if text.bytes().next_back().is_some_and(|byte| byte.is_ascii_digit()) {
+        return Err("has no unit".to_owned());
+    }
+    match humantime::parse_duration(text) {
+        Ok(time) if (min..=max).contains(&time) => Ok(Value::Time(time)),
+        Ok(_) => Err("is out of range".to_owned()),
+        Err(_) => Err("is not a time".to_owned()),
+    }
+}
+
+pub(super) fn switch(text: &str) -> Result<Value, String> {
+    text.parse().map(Value::Switch).map_err(|_| "is neither".to_owned())
+}
+
+pub(super) fn choice(text: &str, words: &[&str]) -> Result<Value, String> {
+    if words.contains(&text) { Ok(Value::Text(text.to_owned())) } else { Err("is none of them".to_owned()) }
+}
+
+/// The items between the commas, trimmed, without empty ones.
+pub(super) fn items(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+pub(super) fn patterns(text: &str) -> Result<Value, String> {
+    let patterns = items(text);
+    for pattern in &patterns {
+        let code = pattern.strip_suffix('*').unwrap_or(pattern);
+        if code.contains('*') || !code.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!("holds `{pattern}`, which is neither"));
+        }
+    }
+    Ok(Value::List(patterns))
+}

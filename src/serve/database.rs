@@ -1,0 +1,111 @@
+//! The databases of this process: which there are, their schema, and whether they answer.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
+use waybill_messaging::{
+    Backoff, Clock, Store, StoreSettings,
+    health::{Health, Status},
+    relay::{HandOff, Settlement},
+};
+
+use crate::config::{Config, Role, SecretUrl};
+
+const PART: &str = "database";
+const PAUSE: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
+
+/// A store with the outcomes of its rows, for the relay.
+pub(super) type Outlet = (Store, mpsc::UnboundedReceiver<Settlement>);
+
+/// The stores by URL; roles that share a URL share a store.
+pub(super) struct Stores(BTreeMap<String, Store>);
+
+impl Stores {
+    /// Opens every database that this process needs, without waiting for any.
+    pub(super) async fn open(config: &Config, hand_off: &HandOff) -> anyhow::Result<(Self, Vec<Outlet>)> {
+        let mut stores = BTreeMap::new();
+        let mut outlets = Vec::new();
+        for url in urls(config) {
+            let settings = StoreSettings {
+                url: url.expose().to_owned(),
+                connections: config.database.connections,
+                statement_timeout: config.consumer.handler_timeout,
+                clock: Clock::system(),
+            };
+            let (store, outcomes) = Store::open(settings, hand_off.clone()).await?;
+            stores.insert(url.expose().to_owned(), store.clone());
+            outlets.push((store, outcomes));
+        }
+        Ok((Self(stores), outlets))
+    }
+
+    /// The store of that URL.
+    pub(super) fn get(&self, url: &SecretUrl) -> anyhow::Result<Store> {
+        self.0.get(url.expose()).cloned().ok_or_else(|| anyhow::anyhow!("{url} was not opened"))
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Store> {
+        self.0.values().cloned().collect()
+    }
+}
+
+/// The databases that the roles of this process use, each once. The relay sweeps all there are.
+pub(super) fn urls(config: &Config) -> Vec<SecretUrl> {
+    let relay = config.roles.contains(&Role::Relay);
+    let used = |role: &[Role]| relay || role.iter().any(|role| config.roles.contains(role));
+    let candidates = [
+        (used(&[Role::Gateway, Role::Saga]), &config.database.url),
+        (used(&[Role::Order]), &config.order.database_url),
+        (used(&[Role::Payment]), &config.payment.database_url),
+        (used(&[Role::Dispatch]), &config.dispatch.database_url),
+    ];
+    let mut urls: Vec<SecretUrl> = Vec::new();
+    for (is_used, url) in candidates {
+        if is_used && !urls.iter().any(|known| known.expose() == url.expose()) {
+            urls.push(url.clone());
+        }
+    }
+    urls
+}
+
+/// Migrates, waiting for databases that are away. `false` when told to stop before that was done.
+///
+/// Errors: a migration failed for another reason than an absent database.
+pub(super) async fn migrate_when_there(
+    config: &Config,
+    health: &Health,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    for url in urls(config) {
+        let mut failures = 0;
+        while let Err(error) = waybill_migrations::migrate(url.expose()).await {
+            anyhow::ensure!(error.is_outage(), "migrating {url}: {error}");
+            failures += 1;
+            health.set(PART, Status::Down(error.to_string()));
+            tokio::select! {
+                () = stop.cancelled() => return Ok(false),
+                () = sleep(PAUSE.delay(failures)) => {}
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Asks every database once a second whether it is there, and tells `health`.
+pub(super) async fn watch(stores: Vec<Store>, health: Health, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let mut status = Status::Up;
+        for store in &stores {
+            if let Err(error) = store.ping().await {
+                status = Status::Down(error.to_string());
+            }
+        }
+        health.set(PART, status);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}

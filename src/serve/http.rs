@@ -1,0 +1,61 @@
+//! Health for those who ask over HTTP: `/livez` (the process answers), `/readyz` (it can do its work) and
+//! `/healthz` (every part, in words).
+
+use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use tokio::{net::TcpListener, sync::watch};
+use waybill_messaging::health::{Health, Parts, Status};
+
+#[derive(Clone)]
+struct Shared {
+    parts: watch::Receiver<Parts>,
+    takes_requests: bool,
+}
+
+/// Serves until dropped. `takes_requests`: whether this process plays the gateway.
+pub(super) async fn serve(
+    listener: TcpListener,
+    health: Health,
+    takes_requests: bool,
+) -> std::io::Result<()> {
+    let shared = Shared { parts: health.subscribe(), takes_requests };
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(parts))
+        .with_state(shared);
+    axum::serve(listener, router).await
+}
+
+async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
+    let waiting_for = not_ready(&shared.parts.borrow(), shared.takes_requests);
+    match waiting_for {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+async fn parts(State(shared): State<Shared>) -> impl IntoResponse {
+    let parts = shared.parts.borrow().clone();
+    let words = parts.iter().map(|(part, status)| {
+        let word = match status {
+            Status::Up => serde_json::json!({ "status": "up" }),
+            Status::Down(reason) => serde_json::json!({ "status": "down", "reason": reason }),
+        };
+        ((*part).to_owned(), word)
+    });
+    Json(serde_json::Value::Object(words.collect()))
+}
+
+/// Why there is no readiness. A gateway is ready when its database is: the outbox takes what the broker
+/// cannot. Every other process needs all of its parts.
+pub(super) fn not_ready(parts: &Parts, takes_requests: bool) -> Option<String> {
+    let needed: Vec<&str> =
+        if takes_requests { vec!["database", "gateway"] } else { vec!["database", "broker"] };
+    if let Some(missing) = needed.iter().find(|part| !parts.contains_key(**part)) {
+        return Some(format!("{missing}: starting"));
+    }
+    parts.iter().find_map(|(part, status)| match status {
+        Status::Down(reason) if !takes_requests || needed.contains(part) => Some(format!("{part}: {reason}")),
+        Status::Down(_) | Status::Up => None,
+    })
+}

@@ -1,0 +1,153 @@
+//! The running parts of a process, and how they are stopped one group after the other.
+
+mod consumers;
+mod housekeeping;
+
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use waybill_gateway::Gateway;
+use waybill_messaging::{
+    Store,
+    broker::{self, Broker},
+    health::{Health, Status},
+    outbox,
+    relay::{self, Relay},
+    topology::{QueueType, Topology},
+};
+
+use super::database::{self, Stores};
+use crate::config::{self, Config, Role};
+
+/// Groups of parts in the order in which they stop: each finishes with the help of those after it.
+pub(super) struct Parts {
+    groups: Vec<Group>,
+    stores: Vec<Store>,
+    health: Health,
+}
+
+struct Group {
+    stop: CancellationToken,
+    tasks: JoinSet<&'static str>,
+}
+
+impl Group {
+    fn new() -> Self {
+        Self { stop: CancellationToken::new(), tasks: JoinSet::new() }
+    }
+
+    fn spawn(&mut self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            task.await;
+            part
+        });
+    }
+}
+
+impl Parts {
+    /// Waits until a part ends that was not told to, and says which.
+    pub(super) async fn died(&mut self) -> &'static str {
+        let ended = self.groups.iter_mut().filter(|group| !group.tasks.is_empty()).map(|group| {
+            Box::pin(async {
+                match group.tasks.join_next().await {
+                    Some(Ok(part)) => part,
+                    Some(Err(_)) | None => "a part that panicked",
+                }
+            })
+        });
+        futures_util::future::select_all(ended).await.0
+    }
+
+    /// Stops group after group and says how many messages are left in the outboxes. What is cut off here
+    /// is finished by the next process.
+    pub(super) async fn drain(mut self) -> u64 {
+        self.health.set("gateway", Status::Down("stopping".to_owned()));
+        for group in &mut self.groups {
+            group.stop.cancel();
+            while group.tasks.join_next().await.is_some() {}
+        }
+        let mut left = 0;
+        for store in &self.stores {
+            left += outbox::depth(store).await.map_or(0, |depth| depth.rows);
+            store.close().await;
+        }
+        left
+    }
+}
+
+/// Starts everything that the roles need.
+pub(super) async fn start(
+    config: &Config,
+    grpc: Option<TcpListener>,
+    health: &Health,
+) -> anyhow::Result<Parts> {
+    let (mut intake, mut consumers, mut relaying, mut brokers) =
+        (Group::new(), Group::new(), Group::new(), Group::new());
+    let relay = Relay::new(relay_settings(&config.relay));
+    let (stores, outlets) = Stores::open(config, &relay.hand_off()).await?;
+    let (publishing, consuming) = connect(config, health, &mut brokers);
+    let sweep = config.roles.contains(&Role::Relay);
+    relaying.spawn("relay", relay.run(publishing, outlets, sweep, health.clone(), relaying.stop.clone()));
+    relaying.spawn("database", database::watch(stores.all(), health.clone(), relaying.stop.clone()));
+    consumers::start(config, &stores, &consuming, health, &mut consumers.tasks, &consumers.stop)?;
+    for store in stores.all() {
+        let keeping = housekeeping::run(store, config.inbox_retention, consumers.stop.clone());
+        consumers.spawn("housekeeping", keeping);
+    }
+    if let Some(listener) = grpc {
+        let gateway = Gateway::new(
+            gateway_settings(&config.gateway),
+            stores.get(&config.database.url)?,
+            health.clone(),
+        );
+        let serving = gateway.serve(listener, intake.stop.clone(), config.drain_timeout);
+        intake.spawn("gateway", async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "gateway");
+            }
+        });
+    }
+    let groups = vec![intake, consumers, relaying, brokers];
+    Ok(Parts { groups, stores: stores.all(), health: health.clone() })
+}
+
+/// Two connections: a blocked one stops every write on it, acknowledgements included.
+fn connect(config: &Config, health: &Health, group: &mut Group) -> (Broker, Broker) {
+    let topology = Topology {
+        prefix: config.amqp.prefix.clone(),
+        queue_type: match config.amqp.queue_type {
+            config::QueueType::Quorum => QueueType::Quorum,
+            config::QueueType::Classic => QueueType::Classic,
+        },
+        delivery_limit: config.amqp.delivery_limit,
+    };
+    let settings = broker::Settings { url: config.amqp.url.expose().to_owned(), topology };
+    let mut open = |name| {
+        let (broker, supervisor) = Broker::new(settings.clone(), name, health.clone());
+        group.spawn(name, supervisor.run(group.stop.clone()));
+        broker
+    };
+    (open("broker"), open("broker-consume"))
+}
+
+fn relay_settings(config: &config::Relay) -> relay::Settings {
+    relay::Settings {
+        window: config.window,
+        hand_off: config.handoff,
+        lease: config.lease,
+        sweep_interval: config.sweep_interval,
+        confirm_timeout: config.confirm_timeout,
+        max_message_bytes: config.max_message_bytes,
+    }
+}
+
+fn gateway_settings(config: &config::Gateway) -> waybill_gateway::Settings {
+    waybill_gateway::Settings {
+        queue: config.queue,
+        batch: config.batch,
+        committers: config.committers,
+        watch_interval: config.watch_interval,
+        cancel_wait: config.cancel_wait,
+        max_message_bytes: config.max_message_bytes,
+        max_streams: config.max_streams,
+    }
+}

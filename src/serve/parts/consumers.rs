@@ -1,0 +1,127 @@
+//! Which consumers the roles of this process need: one for the queue of each role, and one that takes the
+//! dead letters of that queue into the table.
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use waybill_messaging::{
+    Backoff, Handler, Store,
+    broker::Broker,
+    consumer::{self, BuryBrokerLetters, Consumer},
+    health::Health,
+    topology::{self, Queue},
+};
+use waybill_saga::{Orchestrator, deadline, order_fulfilment};
+use waybill_worker::{dispatch, order, payment};
+
+use super::Stores;
+use crate::config::{self, Config, Role};
+
+/// Starts them.
+pub(super) fn start(
+    config: &Config,
+    stores: &Stores,
+    broker: &Broker,
+    health: &Health,
+    tasks: &mut JoinSet<&'static str>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut start = Start { config, broker, health, tasks, stop };
+    for role in &config.roles {
+        match role {
+            Role::Gateway | Role::Relay => {}
+            Role::Saga => start.saga(stores.get(&config.database.url)?)?,
+            Role::Order => {
+                let blocked_customers = config.order.blocked_customers.iter().cloned().collect();
+                let handler = order::Order::new(order::Rules { blocked_customers });
+                start.role("order", topology::ORDER, stores.get(&config.order.database_url)?, handler);
+            }
+            Role::Payment => {
+                let rules = payment::Rules {
+                    credit_limit: money(&config.payment.credit_limit),
+                    tariff: money(&config.payment.tariff),
+                };
+                let store = stores.get(&config.payment.database_url)?;
+                start.role("payment", topology::PAYMENT, store, payment::Payment::new(rules));
+            }
+            Role::Dispatch => {
+                let patterns = config.dispatch.refused_destinations.iter();
+                let refused_destinations = patterns
+                    .map(|text| dispatch::DestinationPattern::parse(text))
+                    .collect::<Result<_, _>>()?;
+                let rules = dispatch::Rules { refused_destinations, capacity: config.dispatch.capacity };
+                let store = stores.get(&config.dispatch.database_url)?;
+                start.role("dispatch", topology::DISPATCH, store, dispatch::Dispatch::new(rules));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Start<'a> {
+    config: &'a Config,
+    broker: &'a Broker,
+    health: &'a Health,
+    tasks: &'a mut JoinSet<&'static str>,
+    stop: &'a CancellationToken,
+}
+
+impl Start<'_> {
+    fn saga(&mut self, store: Store) -> anyhow::Result<()> {
+        let config::Saga { step_timeout, step_attempts, timer_interval, .. } = self.config.saga;
+        let orchestrator = Orchestrator::new(order_fulfilment(step_timeout, step_attempts))?;
+        let waking = deadline::run(
+            store.clone(),
+            orchestrator.definition().clone(),
+            timer_interval,
+            self.stop.clone(),
+        );
+        self.tasks.spawn(async move {
+            waking.await;
+            "deadlines"
+        });
+        self.role("saga", topology::SAGA, store, orchestrator);
+        Ok(())
+    }
+
+    fn role<H: Handler>(&mut self, part: &'static str, queue: Queue, store: Store, handler: H) {
+        let settings = self.settings(part, queue, false);
+        self.spawn(
+            part,
+            Consumer::new(settings, self.broker.clone(), store.clone(), handler, self.health.clone()),
+        );
+        let dead = self.settings("dead-letters", queue, true);
+        let bury = BuryBrokerLetters { queue: queue.name };
+        self.spawn(
+            "dead-letters",
+            Consumer::new(dead, self.broker.clone(), store, bury, self.health.clone()),
+        );
+    }
+
+    fn spawn<H: Handler>(&mut self, part: &'static str, consumer: Consumer<H>) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            consumer.run(stop).await;
+            part
+        });
+    }
+
+    fn settings(&self, part: &'static str, queue: Queue, dead: bool) -> consumer::Settings {
+        let config = &self.config.consumer;
+        consumer::Settings {
+            part,
+            queue,
+            dead,
+            prefetch: config.prefetch,
+            batch: config.batch,
+            max_attempts: config.max_attempts,
+            retry: Backoff { first: config.retry_delay, most: config.retry_max_delay },
+        }
+    }
+}
+
+fn money(amount: &config::Money) -> waybill_worker::Money {
+    waybill_worker::Money {
+        currency_code: amount.currency_code().to_owned(),
+        minor_units: amount.minor_units(),
+    }
+}

@@ -1,0 +1,128 @@
+//! Loads and saves the rows of `payment_reservations` and `payment_accounts` that a batch is about.
+//!
+//! Locks are taken in one order by everybody: reservations, then accounts, each by key. An account that
+//! is not there yet is made first, empty, because only what exists can be locked; so a first reservation
+//! that is declined leaves an empty account.
+
+use std::collections::BTreeSet;
+
+use sea_orm::QueryResult;
+use waybill_messaging::{Column, Rows, StoreError, Tx};
+
+use super::{
+    account::Accounts,
+    command::Command,
+    decide::{Book, Row, State},
+};
+use crate::{
+    Money,
+    table::{self, get},
+    view::View,
+};
+
+const NEW: &[(&str, Column)] = &[
+    ("id", Column::Text),
+    ("order_id", Column::Text),
+    ("customer_id", Column::Text),
+    ("currency_code", Column::Text),
+    ("minor_units", Column::Int),
+    ("state", Column::Text),
+    ("reason", Column::Text),
+];
+
+const BALANCE: &[(&str, Column)] =
+    &[("id", Column::Text), ("currency_code", Column::Text), ("minor_units", Column::Int)];
+
+/// Loads the reservations of the commands' dispatches and the accounts that they concern, all locked.
+pub(super) async fn load(tx: &Tx, commands: &[&Command], currency: &str) -> Result<Book, StoreError> {
+    let ids = commands.iter().map(|command| command.key().dispatch_id.as_str()).collect();
+    let columns =
+        "t.dispatch_id, t.order_id, t.customer_id, t.currency_code, t.minor_units, t.state, t.reason";
+    let found = table::lock(tx, "payment_reservations", "dispatch_id", columns, ids).await?;
+    let rows = found.iter().map(row).collect::<Result<View<Row>, StoreError>>()?;
+    let (to_charge, to_repay) = customers(commands, &rows);
+    make_accounts(tx, &to_charge, currency).await?;
+    let accounts = load_accounts(tx, &to_charge | &to_repay).await?;
+    Ok(Book { rows, accounts })
+}
+
+/// The customers that new reservations are for, and those whose reservations may be released.
+fn customers<'a>(commands: &[&'a Command], rows: &'a View<Row>) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
+    let (mut to_charge, mut to_repay) = (BTreeSet::new(), BTreeSet::new());
+    for command in commands {
+        match (command, rows.get(&command.key().dispatch_id)) {
+            (Command::Reserve { customer_id, .. }, None) => to_charge.insert(customer_id.as_str()),
+            (Command::Release { .. }, Some(row)) if row.state == State::Reserved => {
+                to_repay.insert(row.customer_id.as_str())
+            }
+            (Command::Reserve { .. } | Command::Release { .. }, _) => false,
+        };
+    }
+    to_charge.remove("");
+    to_repay.remove("");
+    (to_charge, to_repay)
+}
+
+/// In the order of the keys, like the locks: whoever makes an account holds it until its commit.
+async fn make_accounts(tx: &Tx, customers: &BTreeSet<&str>, currency: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO payment_accounts (customer_id, currency_code, reserved_minor_units, updated_at) \
+               SELECT id, $1, 0, $2 FROM v WHERE true ON CONFLICT DO NOTHING";
+    let params = vec![currency.into(), tx.now().micros().into()];
+    tx.execute_rows(&Rows::ids(customers.iter().copied()), sql, params).await.map(|_| ())
+}
+
+async fn load_accounts(tx: &Tx, customers: BTreeSet<&str>) -> Result<Accounts, StoreError> {
+    let columns = "t.customer_id, t.currency_code, t.reserved_minor_units";
+    let found = table::lock(tx, "payment_accounts", "customer_id", columns, customers).await?;
+    found
+        .iter()
+        .map(|row| Ok((get(row, 0)?, Money { currency_code: get(row, 1)?, minor_units: get(row, 2)? })))
+        .collect()
+}
+
+fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
+    let name: String = get(found, 5)?;
+    let Some(state) = State::ALL.into_iter().find(|state| state.name() == name) else {
+        return table::unknown_state("payment_reservations", &name);
+    };
+    let amount = Money { currency_code: get(found, 3)?, minor_units: get(found, 4)? };
+    let (order_id, customer_id) = (get(found, 1)?, get(found, 2)?);
+    Ok((get(found, 0)?, Row { order_id, customer_id, amount, state, reason: get(found, 6)? }))
+}
+
+/// Writes what was decided.
+pub(super) async fn save(tx: &Tx, book: &Book) -> Result<(), StoreError> {
+    let changes = book.rows.changed_rows().map(|(id, row)| (id, row.state.name(), row.reason.as_str()));
+    table::update(tx, "payment_reservations", changes).await?;
+    save_new(tx, &book.rows).await?;
+    save_accounts(tx, &book.accounts).await
+}
+
+async fn save_new(tx: &Tx, reservations: &View<Row>) -> Result<(), StoreError> {
+    let mut rows = Rows::new(NEW);
+    for (id, row) in reservations.new_rows() {
+        rows.push(vec![
+            id.into(),
+            row.order_id.as_str().into(),
+            row.customer_id.as_str().into(),
+            row.amount.currency_code.as_str().into(),
+            row.amount.minor_units.into(),
+            row.state.name().into(),
+            row.reason.as_str().into(),
+        ]);
+    }
+    let sql = "INSERT INTO payment_reservations (dispatch_id, order_id, customer_id, currency_code, minor_units, \
+               state, reason, created_at, updated_at) \
+               SELECT id, order_id, customer_id, currency_code, minor_units, state, reason, $1, $1 FROM v";
+    tx.execute_rows(&rows, sql, vec![tx.now().micros().into()]).await.map(|_| ())
+}
+
+async fn save_accounts(tx: &Tx, accounts: &Accounts) -> Result<(), StoreError> {
+    let mut rows = Rows::new(BALANCE);
+    for (id, reserved) in accounts.changed_rows() {
+        rows.push(vec![id.into(), reserved.currency_code.as_str().into(), reserved.minor_units.into()]);
+    }
+    let sql = "UPDATE payment_accounts AS t SET currency_code = v.currency_code, \
+               reserved_minor_units = v.minor_units, updated_at = $1 FROM v WHERE t.customer_id = v.id";
+    tx.execute_rows(&rows, sql, vec![tx.now().micros().into()]).await.map(|_| ())
+}
