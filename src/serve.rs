@@ -1,7 +1,7 @@
 //! Composition: which roles this process plays, what they share, and in which order they start and stop.
 //!
 //! Start: listeners, schema, stores, brokers, relay, consumers, intake. Stop, on SIGTERM or SIGINT: health
-//! says NOT_SERVING, intake closes and finishes what it took, consumers finish their batch and give the
+//! says `NOT_SERVING`, intake closes and finishes what it took, consumers finish their batch and give the
 //! rest back, the relay empties its window, connections close; all within the drain time-out.
 
 mod database;

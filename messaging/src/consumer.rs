@@ -84,6 +84,8 @@ pub struct Settings {
     pub prefetch: u16,
     /// Deliveries in one transaction at most.
     pub batch: usize,
+    /// A transaction that takes longer counts as a transient failure of its messages.
+    pub handler_timeout: Duration,
     /// Attempts of one message at most.
     pub max_attempts: u32,
     /// Pause before the next attempt.

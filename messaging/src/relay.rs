@@ -17,12 +17,12 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::hand_off::Reservation;
-use self::publisher::Publisher;
 pub use self::{
     hand_off::{HandOff, Item},
     settler::Settlement,
 };
-use crate::{Store, broker::Broker, health::Health};
+use self::{publisher::Publisher, settler::Settler};
+use crate::{Store, broker::Broker, health::Health, outbox::ParkedKeys};
 
 /// How the relay works.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Settings {
     pub confirm_timeout: Duration,
     /// A larger body is not offered to the broker, which would close the connection over it.
     pub max_message_bytes: usize,
+    /// A message that the broker has refused this often is parked for a person.
+    pub max_rejections: u32,
 }
 
 /// The relay of this process, before it runs.
@@ -72,12 +74,18 @@ impl Relay {
         health: Health,
         stop: CancellationToken,
     ) {
-        let (tasks, published) = (TaskTracker::new(), CancellationToken::new());
-        for (store, settlements) in stores {
-            let owner = self.hand_off.owner().to_owned();
-            tasks.spawn(settler::run(store.clone(), owner, settlements, published.clone()));
+        let (tasks, no_more) = (TaskTracker::new(), CancellationToken::new());
+        for (store, outcomes) in stores {
+            let parked = ParkedKeys::default();
+            let writer = Settler {
+                store: store.clone(),
+                owner: self.hand_off.owner().to_owned(),
+                parked: parked.clone(),
+                max_rejections: self.settings.max_rejections,
+            };
+            tasks.spawn(settler::run(writer, outcomes, no_more.clone()));
             if sweep {
-                let sweeper = sweeper::Sweeper::new(store, self.hand_off.clone(), &self.settings);
+                let sweeper = sweeper::Sweeper::new(store, self.hand_off.clone(), parked, &self.settings);
                 tasks.spawn(sweeper.run(stop.clone()));
             }
         }
@@ -85,7 +93,7 @@ impl Relay {
         publisher.run(stop).await;
         // Nothing is published any more: the settlers write down what there is and finish.
         self.hand_off.close();
-        published.cancel();
+        no_more.cancel();
         tasks.close();
         tasks.wait().await;
     }

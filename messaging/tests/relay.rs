@@ -15,6 +15,7 @@ on_both_databases!(
     what_is_rolled_back_is_never_published,
     an_unroutable_message_is_parked_and_goes_out_when_the_binding_is_back,
     one_bad_row_does_not_hold_up_another,
+    thousands_of_unroutable_messages_hold_up_nobody_and_all_go_out_when_the_binding_is_back,
     rows_of_a_dead_process_are_taken_over_when_their_lease_ends,
     a_stalled_relay_cannot_clear_a_row_that_another_has_claimed,
     a_delayed_message_waits_for_its_moment,
@@ -24,8 +25,9 @@ on_both_databases!(
 async fn what_is_committed_is_published_and_its_row_goes(database: TestDatabase) {
     let rig = Rig::new(database).await;
     let mut sent = message("m-1");
-    sent.envelope.trace.traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned();
-    sent.envelope.causation_id = "cause".to_owned();
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        .clone_into(&mut sent.envelope.trace.traceparent);
+    "cause".clone_into(&mut sent.envelope.causation_id);
     let tap = rig.broker.tap("dispatch", "order.command").await;
     rig.send(vec![sent]).await;
     rig.outbox_holds(0).await;
@@ -86,7 +88,7 @@ async fn an_unroutable_message_is_parked_and_goes_out_when_the_binding_is_back(d
 async fn one_bad_row_does_not_hold_up_another(database: TestDatabase) {
     let rig = Rig::new(database).await;
     let mut nowhere = message("nowhere");
-    nowhere.routing_key = "no.such.key".to_owned();
+    "no.such.key".clone_into(&mut nowhere.routing_key);
     let mut too_large = message("too-large");
     too_large.envelope.body = vec![0; 20_000].into();
     let good: Vec<_> = (0..100).map(|n| message(&format!("good-{n}"))).collect();
@@ -94,6 +96,29 @@ async fn one_bad_row_does_not_hold_up_another(database: TestDatabase) {
     rig.outbox_holds(2).await;
     let states = rig.database.texts("SELECT state FROM outbox ORDER BY message_id").await;
     assert_eq!(states, ["UNROUTABLE", "REJECTED"]);
+    rig.end().await;
+}
+
+async fn thousands_of_unroutable_messages_hold_up_nobody_and_all_go_out_when_the_binding_is_back(
+    database: TestDatabase,
+) {
+    let rig = Rig::new(database).await;
+    rig.broker.unbind("order", "dispatch", "order.command").await;
+    for page in 0..6 {
+        rig.send((0..500).map(|n| message(&format!("{page}-{n}"))).collect()).await;
+    }
+    rig.until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 3_000).await;
+    let mut other = message("other");
+    "payment.command".clone_into(&mut other.routing_key);
+    rig.send(vec![other]).await;
+    rig.outbox_holds(3_000).await;
+    rig.broker.bind("order", "dispatch", "order.command").await;
+    rig.outbox_holds(0).await;
+    let (queue, mut count) = (rig.broker.name("order"), 0);
+    while rig.broker.take(&queue).await.is_some() {
+        count += 1;
+    }
+    assert!(count >= 3_000, "each at least once: {count}");
     rig.end().await;
 }
 
@@ -144,7 +169,7 @@ fn trigger_steals_lease(postgres: bool) -> &'static str {
 async fn a_delayed_message_waits_for_its_moment(database: TestDatabase) {
     let rig = Rig::new(database).await;
     let tap = rig.broker.tap("dispatch", "order.command").await;
-    let later = rig.clock.now().plus(Duration::from_secs(3_600));
+    let later = rig.clock.now().plus(Duration::from_hours(1));
     let soon = rig.clock.now().plus(Duration::from_millis(200));
     rig.send(vec![message("later").available_at(later), message("soon").available_at(soon)]).await;
     rig.outbox_holds(1).await;

@@ -43,7 +43,7 @@ const STATEMENTS: [&str; 7] = [
         last_error {text} NOT NULL
     )",
     "CREATE INDEX outbox_lease_until ON outbox (lease_until)",
-    "CREATE INDEX outbox_parked ON outbox (state, available_at) WHERE state <> 'READY'",
+    "CREATE INDEX outbox_parked ON outbox (state, routing_key) WHERE state <> 'READY'",
     "CREATE TABLE inbox (
         consumer {text} NOT NULL,
         message_id {text} NOT NULL,

@@ -1,5 +1,5 @@
 //! The wire contract against the one that was published, and against consumers older than it.
-#![expect(reason = "a test crate")]
+#![expect(clippy::unwrap_used, reason = "a test crate")]
 
 use std::collections::BTreeSet;
 

@@ -130,7 +130,9 @@ impl Definition {
             let undo = step.compensation.map_or("-", Command::name);
             digest.update(format!("|{} {:?} {} {undo}", step.name, step.kind, step.command.name()));
         }
-        digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let bytes = digest.finalize();
+        let head = bytes.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        format!("{head:016x}")
     }
 }
 

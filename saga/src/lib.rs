@@ -13,6 +13,7 @@ mod orchestrator;
 mod order_fulfilment;
 mod persist;
 pub mod read;
+mod retention;
 mod shell;
 
 pub use self::{
@@ -21,4 +22,5 @@ pub use self::{
     instance::{Action, Instance, InstanceState, StepState},
     orchestrator::{Message, Orchestrator},
     order_fulfilment::order_fulfilment,
+    retention::ForgetHistory,
 };

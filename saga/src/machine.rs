@@ -280,13 +280,11 @@ fn go_back(definition: &Definition, instance: &mut Instance, now: Timestamp) -> 
     let remaining = definition.steps.iter().zip(&instance.steps).rposition(|(step, state)| {
         step.compensation.is_some() && matches!(state, StepState::Done | StepState::InDoubt)
     });
-    match remaining {
-        Some(step) => vec![send(definition, instance, step, Action::Undo, now)],
-        None => {
-            end(instance, InstanceState::Compensated, now);
-            vec![Out::Cancelled]
-        }
+    if let Some(step) = remaining {
+        return vec![send(definition, instance, step, Action::Undo, now)];
     }
+    end(instance, InstanceState::Compensated, now);
+    vec![Out::Cancelled]
 }
 
 fn send(

@@ -10,10 +10,12 @@ use waybill_messaging::{
     Store,
     broker::{self, Broker},
     health::{Health, Status},
-    outbox,
+    inbox, outbox,
     relay::{self, Relay},
     topology::{QueueType, Topology},
 };
+
+use waybill_saga::ForgetHistory;
 
 use super::database::{self, Stores};
 use crate::config::{self, Config, Role};
@@ -90,7 +92,14 @@ pub(super) async fn start(
     relaying.spawn("database", database::watch(stores.all(), health.clone(), relaying.stop.clone()));
     consumers::start(config, &stores, &consuming, health, &mut consumers.tasks, &consumers.stop)?;
     for store in stores.all() {
-        let keeping = housekeeping::run(store, config.inbox_retention, consumers.stop.clone());
+        let forget = |before, most| inbox::Forget { before, most };
+        let keeping = housekeeping::run(store, config.inbox_retention, forget, consumers.stop.clone());
+        consumers.spawn("housekeeping", keeping);
+    }
+    if config.roles.contains(&Role::Saga) {
+        let (store, retention) = (stores.get(&config.database.url)?, config.saga.history_retention);
+        let forget = |before, most| ForgetHistory { before, most };
+        let keeping = housekeeping::run(store, retention, forget, consumers.stop.clone());
         consumers.spawn("housekeeping", keeping);
     }
     if let Some(listener) = grpc {
@@ -137,6 +146,7 @@ fn relay_settings(config: &config::Relay) -> relay::Settings {
         sweep_interval: config.sweep_interval,
         confirm_timeout: config.confirm_timeout,
         max_message_bytes: config.max_message_bytes,
+        max_rejections: config.max_attempts,
     }
 }
 

@@ -174,6 +174,7 @@ async fn open(database: &TestDatabase, clock: &Clock) -> Store {
         sweep_interval: Duration::from_secs(1),
         confirm_timeout: Duration::from_secs(1),
         max_message_bytes: 1 << 20,
+        max_rejections: 10,
     });
     let settings = StoreSettings {
         url: database.url().to_owned(),

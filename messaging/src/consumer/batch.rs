@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use lapin::message::Delivery;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use super::{Consumer, Handler, PAUSE, Received, apply::Apply};
 use crate::{
@@ -126,7 +126,7 @@ impl<H: Handler> Consumer<H> {
     ) -> Option<Result<T::Output, StoreError>> {
         let mut failures = 0;
         loop {
-            let error = match self.store.run(work()).in_current_span().await {
+            let error = match self.within_time(work()).await {
                 Err(error) if error.is_outage() => error,
                 result => return Some(result),
             };
@@ -136,6 +136,20 @@ impl<H: Handler> Consumer<H> {
                 () = stop.cancelled() => return None,
                 () = sleep(PAUSE.delay(failures)) => {}
             }
+        }
+    }
+
+    /// A transaction that hangs is left alone, not aborted: cutting it off in the middle could leave it open
+    /// on a pooled connection. Should it commit after all, the inbox keeps the next attempt from doing it twice.
+    async fn within_time<T: Transaction>(&self, work: T) -> Result<T::Output, StoreError> {
+        match timeout(self.settings.handler_timeout, self.store.run(work)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Transient(format!(
+                "{} took longer than {:?}",
+                T::NAME,
+                self.settings.handler_timeout
+            ))
+            .into()),
         }
     }
 

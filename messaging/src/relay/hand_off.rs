@@ -78,6 +78,11 @@ impl HandOff {
         &self.owner
     }
 
+    /// Takes nothing: all that is committed waits in the table for the sweep of another process.
+    pub fn none() -> Self {
+        Self::new(0, Duration::ZERO).0
+    }
+
     /// Takes messages that nobody will publish: a process that dies right after its commit.
     #[doc(hidden)]
     pub fn open_for_test(&self) {

@@ -9,7 +9,7 @@ use super::Item;
 use crate::{
     Store,
     backoff::Backoff,
-    outbox::{PutBack, PutBackKind, Settle},
+    outbox::{ParkedKeys, PutBack, PutBackKind, Settle},
 };
 
 /// Rows in one transaction, at most.
@@ -33,8 +33,7 @@ pub(super) enum End {
 
 /// Settles until `done`, which means that nothing more will come, and then what has come by then.
 pub(super) async fn run(
-    store: Store,
-    owner: String,
+    settler: Settler,
     mut settlements: mpsc::UnboundedReceiver<Settlement>,
     done: CancellationToken,
 ) {
@@ -45,34 +44,51 @@ pub(super) async fn run(
             _ = settlements.recv_many(&mut batch, BATCH) => {}
             () = done.cancelled() => return,
         }
-        settle(&store, &owner, &batch).await;
+        settler.settle(&batch).await;
         batch.clear();
     }
 }
 
-/// Tries until the database takes it, or until the leases are over and it is no longer ours to say.
-async fn settle(store: &Store, owner: &str, batch: &[Settlement]) {
-    let mut failures = 0;
-    let latest = batch.iter().map(|settlement| settlement.item.expires).max();
-    while let Err(error) = store.run(transaction(owner, batch)).await {
-        failures += 1;
-        if latest.is_none_or(|expires| expires <= tokio::time::Instant::now()) {
-            tracing::warn!(%error, rows = batch.len(), "published rows could not be cleared and will be sent again");
-            return;
-        }
-        tokio::time::sleep(PAUSE.delay(failures)).await;
-    }
+/// Writes outcomes into one database.
+pub(super) struct Settler {
+    pub(super) store: Store,
+    pub(super) owner: String,
+    pub(super) parked: ParkedKeys,
+    pub(super) max_rejections: u32,
 }
 
-fn transaction(owner: &str, batch: &[Settlement]) -> Settle {
-    let mut settle = Settle { owner: owner.to_owned(), ..Settle::default() };
-    for Settlement { item, end } in batch {
-        match end {
-            End::Confirmed => settle.confirmed.push(item.message.id),
-            End::PutBack(kind, reason) => {
-                settle.put_back.push(PutBack { id: item.message.id, reason: reason.clone(), kind: *kind });
+impl Settler {
+    /// Tries until the database takes it, or until the leases are over and it is no longer ours to say.
+    async fn settle(&self, batch: &[Settlement]) {
+        let mut failures = 0;
+        let latest = batch.iter().map(|settlement| settlement.item.expires).max();
+        while let Err(error) = self.store.run(self.transaction(batch)).await {
+            failures += 1;
+            if latest.is_none_or(|expires| expires <= tokio::time::Instant::now()) {
+                tracing::warn!(%error, rows = batch.len(), "published rows could not be cleared: they go out again");
+                return;
             }
+            tokio::time::sleep(PAUSE.delay(failures)).await;
         }
     }
-    settle
+
+    fn transaction(&self, batch: &[Settlement]) -> Settle {
+        let (owner, max_rejections) = (self.owner.clone(), self.max_rejections);
+        let mut settle = Settle { owner, max_rejections, ..Settle::default() };
+        for Settlement { item, end } in batch {
+            let id = item.message.id;
+            match end {
+                End::Confirmed => {
+                    settle.confirmed.push(id);
+                    if self.parked.contains(&item.message.routing_key) {
+                        settle.open_again.insert(item.message.routing_key.clone());
+                    }
+                }
+                End::PutBack(kind, reason) => {
+                    settle.put_back.push(PutBack { id, reason: reason.clone(), kind: *kind });
+                }
+            }
+        }
+        settle
+    }
 }

@@ -105,20 +105,20 @@ mod tests {
 
     fn published(keys: &[&'static str]) -> Window<&'static str> {
         let mut window = Window::new();
-        keys.iter().for_each(|key| {
+        for key in keys {
             window.publish((*key).to_owned(), *key);
-        });
+        }
         window
     }
 
-    fn hanging(key: &str) -> Option<(String, String)> {
-        Some((key.to_owned(), "NO_ROUTE".to_owned()))
+    fn hanging(key: &str) -> (String, String) {
+        (key.to_owned(), "NO_ROUTE".to_owned())
     }
 
     #[test]
     fn a_return_that_hangs_on_a_neighbour_is_matched_by_its_own_id() {
         let mut window = published(&["a", "b"]);
-        window.answer(0, Answer::Ack, hanging("b"));
+        window.answer(0, Answer::Ack, Some(hanging("b")));
         window.answer(1, Answer::Ack, None);
         let outcomes = window.outcomes();
         assert_eq!(outcomes, [("a", Outcome::Confirmed), ("b", Outcome::Returned("NO_ROUTE".into()))]);
@@ -129,7 +129,7 @@ mod tests {
         let mut window = published(&["a", "b"]);
         window.answer(1, Answer::Ack, None);
         assert_eq!(window.outcomes(), []);
-        window.answer(0, Answer::Ack, hanging("b"));
+        window.answer(0, Answer::Ack, Some(hanging("b")));
         let outcomes = window.outcomes();
         assert_eq!(outcomes, [("b", Outcome::Returned("NO_ROUTE".into())), ("a", Outcome::Confirmed)]);
     }
@@ -154,8 +154,8 @@ mod tests {
     #[test]
     fn the_same_message_twice_in_flight_is_returned_twice() {
         let mut window = published(&["a", "a"]);
-        window.answer(0, Answer::Ack, hanging("a"));
-        window.answer(1, Answer::Ack, hanging("a"));
+        window.answer(0, Answer::Ack, Some(hanging("a")));
+        window.answer(1, Answer::Ack, Some(hanging("a")));
         assert!(window.outcomes().iter().all(|(_, outcome)| matches!(outcome, Outcome::Returned(_))));
     }
 }

@@ -20,7 +20,7 @@ use waybill_messaging::{
 use waybill_test_support::{TestBroker, TestDatabase};
 
 /// Longer than anything here takes on a busy machine; nothing waits for it to pass.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct Rig {
     pub database: TestDatabase,
@@ -75,6 +75,7 @@ impl Rig {
             dead: false,
             prefetch: 64,
             batch: 32,
+            handler_timeout: Duration::from_secs(20),
             max_attempts: 3,
             retry: Backoff { first: Duration::from_millis(20), most: Duration::from_millis(100) },
         };
@@ -128,6 +129,7 @@ pub fn relay_settings() -> relay::Settings {
         sweep_interval: Duration::from_millis(20),
         confirm_timeout: Duration::from_secs(10),
         max_message_bytes: 10_000,
+        max_rejections: 3,
     }
 }
 

@@ -113,6 +113,7 @@ impl Start<'_> {
             dead,
             prefetch: config.prefetch,
             batch: config.batch,
+            handler_timeout: config.handler_timeout,
             max_attempts: config.max_attempts,
             retry: Backoff { first: config.retry_delay, most: config.retry_max_delay },
         }

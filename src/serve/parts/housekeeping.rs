@@ -4,22 +4,29 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use waybill_messaging::{Store, inbox};
+use waybill_messaging::{Store, Timestamp, Transaction};
 
 /// Rows forgotten in one transaction.
 const STEP: u32 = 1_000;
-/// Pause when there is nothing more to forget.
-const IDLE: Duration = Duration::from_secs(60);
+/// Pause between two steps as long as there is more to forget.
+const BETWEEN: Duration = Duration::from_millis(10);
+/// Pause when there is nothing more to forget, or the database is away.
+const IDLE: Duration = Duration::from_mins(1);
 
-/// Forgets inbox rows older than `retention` until `stop`.
-pub(super) async fn run(store: Store, retention: Duration, stop: CancellationToken) {
+/// Runs `forget`, told what is old enough and how much to take, until `stop`.
+pub(super) async fn run<T: Transaction<Output = u64>>(
+    store: Store,
+    retention: Duration,
+    forget: impl Fn(Timestamp, u32) -> T,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
         let before = store.clock().now().minus(retention);
-        let pause = match store.run(inbox::Forget { before, most: STEP }).await {
-            Ok(forgotten) if forgotten >= u64::from(STEP) => Duration::from_millis(10),
+        let pause = match store.run(forget(before, STEP)).await {
+            Ok(forgotten) if forgotten >= u64::from(STEP) => BETWEEN,
             Ok(_) => IDLE,
             Err(error) => {
-                tracing::debug!(%error, "the inbox cannot be cleaned now");
+                tracing::debug!(transaction = T::NAME, %error, "cannot be cleaned now");
                 IDLE
             }
         };

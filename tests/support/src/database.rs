@@ -15,7 +15,7 @@ pub struct TestDatabase {
 
 enum Kind {
     /// The folder goes with the value.
-    Sqlite(#[expect(dead_code, reason = "held for its drop")] tempfile::TempDir),
+    Sqlite(tempfile::TempDir),
     Postgres {
         server: String,
         name: String,
@@ -47,6 +47,18 @@ impl TestDatabase {
     /// Where it is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Back to before the first migration.
+    pub async fn empty(&self) {
+        match &self.kind {
+            Kind::Postgres { .. } => self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await,
+            Kind::Sqlite(folder) => {
+                for file in std::fs::read_dir(folder.path()).expect("the folder is there") {
+                    std::fs::remove_file(file.expect("a file").path()).expect("the file can be removed");
+                }
+            }
+        }
     }
 
     /// Runs a statement, as an auditor would: apart from all of Waybill's code.

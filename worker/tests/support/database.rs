@@ -1,14 +1,9 @@
 //! A database for one test alone, with the schema in it, removed after the test however that ends.
 
-use std::{env, time::Duration};
+use std::time::Duration;
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database};
-use waybill_messaging::{
-    Clock, Store, StoreSettings,
-    relay::{self, Relay},
-};
-
-const POSTGRES: &str = "WAYBILL_TEST_POSTGRES_URL";
+use waybill_messaging::{Clock, Store, StoreSettings, relay::HandOff};
+use waybill_test_support::TestDatabase;
 
 /// The database of one test.
 #[derive(Clone)]
@@ -18,12 +13,6 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    async fn migrated(url: String) -> Self {
-        waybill_migrations::migrate(&url).await.unwrap();
-        let store = open(&url).await;
-        Self { url, store }
-    }
-
     /// What the first worker writes through, and the test reads.
     pub(crate) fn store(&self) -> &Store {
         &self.store
@@ -64,40 +53,20 @@ impl Db {
 
 /// Runs `fact` on an SQLite file of its own.
 pub(crate) async fn on_sqlite<F: Future<Output = ()>>(fact: impl FnOnce(Db) -> F) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = Db::migrated(format!("sqlite://{}/test.db", folder.path().display())).await;
-    fact(db.clone()).await;
-    db.store.close().await;
+    let database = TestDatabase::sqlite().await;
+    run(&database, fact).await;
 }
 
 /// Runs `fact` on a PostgreSQL database of its own.
-pub(crate) async fn on_postgres<F>(fact: impl FnOnce(Db) -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let Ok(server) = env::var(POSTGRES) else { panic!("{POSTGRES} is not set: run through make test") };
-    let name = format!("worker_{}", uuid::Uuid::now_v7().simple());
-    administer(&server, &format!("CREATE DATABASE {name} TEMPLATE template0")).await;
-    let (base, _) = server.rsplit_once('/').unwrap();
-    let url = format!("{base}/{name}");
-    // A task of its own: should the fact not hold, the database still has to go.
-    let outcome = tokio::spawn(async { Db::migrated(url).await }).await;
-    let outcome = match outcome {
-        Ok(db) => tokio::spawn(fact(db)).await,
-        Err(error) => Err(error),
-    };
-    administer(&server, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
-    if let Err(error) = outcome {
-        std::panic::resume_unwind(error.into_panic());
-    }
+pub(crate) async fn on_postgres<F: Future<Output = ()>>(fact: impl FnOnce(Db) -> F) {
+    let database = TestDatabase::postgres().await;
+    run(&database, fact).await;
 }
 
-async fn administer(server: &str, statement: &str) {
-    let mut options = ConnectOptions::new(server);
-    options.max_connections(1).sqlx_logging(false);
-    let database = Database::connect(options).await.unwrap();
-    database.execute_unprepared(statement).await.unwrap();
-    database.close().await.unwrap();
+async fn run<F: Future<Output = ()>>(database: &TestDatabase, fact: impl FnOnce(Db) -> F) {
+    let db = Db { url: database.url().to_owned(), store: open(database.url()).await };
+    fact(db.clone()).await;
+    db.store.close().await;
 }
 
 async fn open(url: &str) -> Store {
@@ -107,13 +76,5 @@ async fn open(url: &str) -> Store {
         statement_timeout: Duration::from_secs(30),
         clock: Clock::system(),
     };
-    let relay = Relay::new(relay::Settings {
-        window: 1,
-        hand_off: 1,
-        lease: Duration::from_secs(30),
-        sweep_interval: Duration::from_secs(1),
-        confirm_timeout: Duration::from_secs(1),
-        max_message_bytes: 1 << 20,
-    });
-    Store::open(settings, relay.hand_off()).await.unwrap().0
+    Store::open(settings, HandOff::none()).await.unwrap().0
 }

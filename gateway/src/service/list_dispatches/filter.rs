@@ -70,7 +70,7 @@ impl Filter {
         }
         let mut branches = Vec::new();
         for state in self.states.iter().filter_map(|state| DispatchState::try_from(*state).ok()) {
-            branches.push(of_state(state, &conditions));
+            branches.push(self.of_state(state, &conditions));
         }
         let parts: Vec<String> =
             branches.iter().enumerate().map(|(n, sql)| format!("SELECT * FROM ({sql}) AS b{n}")).collect();
@@ -105,29 +105,35 @@ impl Filter {
         }
         sql
     }
-}
 
-fn of_state(state: DispatchState, conditions: &str) -> String {
-    let in_saga = |state: InstanceState| {
-        let tables = "saga_instances s JOIN dispatches d ON d.dispatch_id = s.dispatch_id";
-        branch(tables, "s", &format!("s.state = '{}'", state.name()), conditions)
-    };
-    match state {
-        // `saga_started_at` lags behind; what it rules out is ruled out, and the index is short.
-        DispatchState::Accepted => branch(
-            "dispatches d",
-            "d",
-            "d.saga_started_at IS NULL AND NOT EXISTS \
-             (SELECT 1 FROM saga_instances s WHERE s.dispatch_id = d.dispatch_id)",
-            conditions,
-        ),
-        DispatchState::InProgress => in_saga(InstanceState::Running),
-        DispatchState::Completed => in_saga(InstanceState::Completed),
-        DispatchState::Compensating => in_saga(InstanceState::Compensating),
-        DispatchState::Cancelled => in_saga(InstanceState::Compensated),
-        DispatchState::Stuck => in_saga(InstanceState::Stuck),
-        // Refused where the filters are parsed.
-        DispatchState::Unspecified => branch("dispatches d", "d", "false", conditions),
+    fn of_state(&self, state: DispatchState, conditions: &str) -> String {
+        let in_saga = |state: InstanceState| {
+            let condition = format!("s.dispatch_id = d.dispatch_id AND s.state = '{}'", state.name());
+            // An order or a customer has few dispatches, a state may have most of them. CROSS JOIN keeps
+            // SQLite to this order; PostgreSQL knows better by its statistics.
+            if self.order_id.is_empty() && self.customer_id.is_empty() {
+                branch("saga_instances s CROSS JOIN dispatches d", "s", &condition, conditions)
+            } else {
+                branch("dispatches d CROSS JOIN saga_instances s", "d", &condition, conditions)
+            }
+        };
+        match state {
+            // `saga_started_at` lags behind; what it rules out is ruled out, and the index is short.
+            DispatchState::Accepted => branch(
+                "dispatches d",
+                "d",
+                "d.saga_started_at IS NULL AND NOT EXISTS \
+                 (SELECT 1 FROM saga_instances s WHERE s.dispatch_id = d.dispatch_id)",
+                conditions,
+            ),
+            DispatchState::InProgress => in_saga(InstanceState::Running),
+            DispatchState::Completed => in_saga(InstanceState::Completed),
+            DispatchState::Compensating => in_saga(InstanceState::Compensating),
+            DispatchState::Cancelled => in_saga(InstanceState::Compensated),
+            DispatchState::Stuck => in_saga(InstanceState::Stuck),
+            // Refused where the filters are parsed.
+            DispatchState::Unspecified => branch("dispatches d", "d", "false", conditions),
+        }
     }
 }
 

@@ -1,0 +1,95 @@
+//! How publications ended, written down.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::{PARKED, parked};
+use crate::{Column, Rows, StoreError, Transaction, Tx};
+
+/// What has become of rows whose publication has an outcome. Only rows that are still held by `owner` are
+/// touched.
+#[derive(Default)]
+pub(crate) struct Settle {
+    pub(crate) owner: String,
+    /// Confirmed and routed: they go.
+    pub(crate) confirmed: Vec<Uuid>,
+    /// Not published: they stay.
+    pub(crate) put_back: Vec<PutBack>,
+    /// Routing keys on which a message was routed though others are parked there: some of those are freed.
+    pub(crate) open_again: BTreeSet<String>,
+    /// A message that the broker has refused this often is parked for a person.
+    pub(crate) max_rejections: u32,
+}
+
+/// A row that stays, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct PutBack {
+    pub(crate) id: Uuid,
+    pub(crate) reason: String,
+    pub(crate) kind: PutBackKind,
+}
+
+/// Why a row stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PutBackKind {
+    /// No queue takes it: parked, and probed, until a binding is back.
+    Unroutable,
+    /// The broker said no. Tried again, a bounded number of times, then parked for a person.
+    Rejected,
+    /// It can never be published: parked for a person.
+    Unpublishable,
+    /// Nothing was heard or nothing was tried: due again at once, and no attempt is counted.
+    Unknown,
+}
+
+impl Transaction for Settle {
+    const NAME: &'static str = "outbox.settle";
+    type Output = ();
+
+    async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
+        let mut gone = Rows::new(&[("id", Column::Uuid)]);
+        self.confirmed.iter().for_each(|id| gone.push(vec![(*id).into()]));
+        let delete = "DELETE FROM outbox WHERE lease_owner = $1 AND id IN (SELECT id FROM v)";
+        tx.execute_rows(&gone, delete, vec![self.owner.as_str().into()]).await?;
+        for row in &self.put_back {
+            self.put_back(tx, row).await?;
+        }
+        for routing_key in &self.open_again {
+            parked::free(tx, routing_key).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Settle {
+    async fn put_back(&self, tx: &Tx, row: &PutBack) -> Result<(), StoreError> {
+        let most = self.max_rejections;
+        let set = match row.kind {
+            PutBackKind::Unknown => "lease_until = $3".to_owned(),
+            PutBackKind::Unroutable => park("UNROUTABLE"),
+            PutBackKind::Unpublishable => park("REJECTED"),
+            // Due again after 0.1, 0.2, 0.3 … s.
+            PutBackKind::Rejected => format!(
+                "publish_attempts = publish_attempts + 1, \
+                 state = CASE WHEN publish_attempts + 1 >= {most} THEN 'REJECTED' ELSE 'READY' END, \
+                 lease_until = CASE WHEN publish_attempts + 1 >= {most} THEN {PARKED} \
+                 ELSE $3 + 100000 * (publish_attempts + 1) END"
+            ),
+        };
+        let sql = format!(
+            "UPDATE outbox SET {set}, lease_owner = '', last_error = $4 WHERE id = $1 AND lease_owner = $2"
+        );
+        let (owner, now) = (self.owner.as_str(), tx.now().micros());
+        let params = vec![row.id.into(), owner.into(), now.into(), row.reason.as_str().into()];
+        tx.execute(&sql, params).await.map(|_| ())
+    }
+}
+
+/// `$3` is named because a database refuses a parameter that is never used.
+fn park(state: &str) -> String {
+    format!(
+        "state = '{state}', publish_attempts = publish_attempts + 1, \
+         lease_until = CASE WHEN $3 > 0 THEN {PARKED} ELSE {PARKED} END"
+    )
+}
