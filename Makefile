@@ -24,12 +24,12 @@ down: ## stop what `make up` started
 
 test: ## run every test against real servers
 	@if $(call have,cargo-nextest); then runner="nextest run"; else runner="test --lib --bins --tests"; fi; \
-	set -x; deploy/scripts/with-services.sh --rabbitmq --postgres -- cargo $$runner --workspace --locked
+	set -x; deploy/scripts/with-services.sh --rabbitmq --postgres -- cargo $$runner --workspace --features waybill/fault-points --locked
 	cargo test --doc --workspace --locked
 
 lint: ## check format, lints, documentation, dependencies and scripts
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --features waybill/fault-points --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@if $(call have,cargo-deny); then set -x; cargo deny check; \
 	else echo "SKIPPED: cargo-deny is not installed, licences and advisories were not checked"; fi

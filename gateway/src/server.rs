@@ -152,8 +152,11 @@ fn router(settings: &Settings, service: Service) -> Router<Stack<Stamp, Identity
         .layer(Stamp::new(edge::stamp))
         .add_service(Edge::new(gateway, settings.max_streams));
     // Both: grpcurl up to 1.8.7 knows only v1alpha, newer tools ask for v1 first.
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     // The descriptors are compiled in; the tests ask both services, so that they cannot be malformed.
     match reflection().build_v1() {
         Ok(v1) => router = router.add_service(v1),

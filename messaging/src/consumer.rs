@@ -25,6 +25,7 @@ use crate::{
     Envelope, Failure, Store, StoreError, TraceContext, Tx,
     backoff::Backoff,
     broker::Broker,
+    fault::{self, Point},
     health::{Health, Status},
     inbox::Reply,
     topology::{Queue, short},
@@ -177,6 +178,7 @@ impl<H: Handler> Consumer<H> {
         if !self.settle(&mut batch, stop).await {
             return Err("stopped before the database took the batch".to_owned());
         }
+        fault::reach(Point::BeforeAck, self.settings.part);
         // All deliveries up to the last one have been settled, so one acknowledgement speaks for all.
         match last.ack(BasicAckOptions { multiple: true }).await {
             Ok(true) => Ok(()),

@@ -12,6 +12,7 @@ pub mod consumer;
 pub mod dead_letter;
 mod envelope;
 mod failure;
+mod fault;
 pub mod health;
 pub mod inbox;
 pub mod outbox;

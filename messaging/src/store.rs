@@ -26,6 +26,7 @@ pub use self::{
 };
 use crate::{
     Clock, Failure, StoreError,
+    fault::{self, Point},
     relay::{HandOff, Settlement},
 };
 
@@ -97,7 +98,8 @@ impl Store {
         let tx = Tx::new(begun, self);
         match work.run(&tx).await {
             Ok(output) => {
-                tx.commit().await?;
+                fault::reach(Point::BeforeCommit, T::NAME);
+                tx.commit(T::NAME).await?;
                 Ok(output)
             }
             Err(error) => {

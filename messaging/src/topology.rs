@@ -163,15 +163,15 @@ impl Topology {
         arguments
     }
 
-    /// Quorum queues dead-letter at least once; for that the broker asks for `reject-publish`.
-    /// Source: RabbitMQ, "Quorum Queues", at-least-once dead lettering.
+    /// The delivery limit is the last net, below our own attempts. Dead-lettering stays at most once, the
+    /// broker's default: a letter lost there loses no dispatch, since the saga asks again, while the worker of
+    /// `x-dead-letter-strategy=at-least-once` can take down every quorum queue of a RabbitMQ 3.10 node when
+    /// a queue is deleted right after it was declared (see ARCHITECTURE.md).
     fn dead_lettering(&self, queue: Queue) -> FieldTable {
         let mut arguments = self.arguments();
         arguments.insert("x-dead-letter-exchange".into(), text(&self.exchange(Exchange::Dead)));
         arguments.insert("x-dead-letter-routing-key".into(), text(&self.queue(queue)));
         if self.queue_type == QueueType::Quorum {
-            arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-            arguments.insert("x-overflow".into(), text("reject-publish"));
             arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(self.delivery_limit.into()));
         }
         arguments

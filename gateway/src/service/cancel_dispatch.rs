@@ -2,7 +2,7 @@
 //!
 //! The saga alone decides: the request races with the pivot, and what this answers is what the saga has
 //! written. When it has not decided in time, the answer is the dispatch as it stands; the request is
-//! committed and will be decided.
+//! committed and will be decided, unless the broker forgets it: then ask again.
 
 use std::time::Duration;
 

@@ -31,6 +31,7 @@ use crate::{
     Clock, amqp,
     backoff::Backoff,
     broker::Broker,
+    fault::{self, Point},
     health::{Health, Status},
     outbox::PutBackKind,
     topology::{Topology, short},
@@ -228,7 +229,12 @@ impl Session {
         let writing = self.channel.basic_publish(exchange, key, options, &body, properties);
         // A connection that the broker has blocked does not take the frames.
         match timeout(self.confirm_timeout, writing).await {
-            Ok(Ok(confirm)) => self.confirms.push(Numbered { number, confirm }),
+            Ok(Ok(confirm)) => {
+                if let Some(newest) = self.window.newest() {
+                    fault::reach(Point::AfterPublish, &newest.item.message.routing_key);
+                }
+                self.confirms.push(Numbered { number, confirm });
+            }
             Ok(Err(error)) => return Err(format!("publish: {error}")),
             Err(_) => return Err("publish: the broker takes nothing".to_owned()),
         }
@@ -266,7 +272,10 @@ impl Session {
     fn settle(&mut self) {
         for (flight, outcome) in self.window.outcomes() {
             let end = match outcome {
-                Outcome::Confirmed => End::Confirmed,
+                Outcome::Confirmed => {
+                    fault::reach(Point::AfterConfirm, &flight.item.message.routing_key);
+                    End::Confirmed
+                }
                 Outcome::Returned(reason) => End::PutBack(PutBackKind::Unroutable, reason),
                 Outcome::Rejected => End::PutBack(PutBackKind::Rejected, "refused by the broker".to_owned()),
             };

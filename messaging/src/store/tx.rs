@@ -5,7 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, Statement, Value};
 
 use super::{Rows, Store, classify};
-use crate::{Outgoing, StoreError, Timestamp, relay::Reservation};
+use crate::{
+    Outgoing, StoreError, Timestamp,
+    fault::{self, Point},
+    relay::Reservation,
+};
 
 /// An open transaction.
 pub struct Tx {
@@ -80,11 +84,12 @@ impl Tx {
     /// From the moment the database answers, the messages are the relay's. A lost answer leaves the
     /// outcome unknown: nothing is handed over then, and if it was committed the rows' lease runs out
     /// and a sweep finds them.
-    pub(super) async fn commit(self) -> Result<(), StoreError> {
+    pub(super) async fn commit(self, name: &str) -> Result<(), StoreError> {
         self.begun.commit().await.map_err(|error| match classify(&error) {
             StoreError::Unavailable(text) => StoreError::Unknown(text),
             other => other,
         })?;
+        fault::reach(Point::AfterCommit, name);
         let waiting = self.hand_over.into_inner().unwrap_or_else(PoisonError::into_inner);
         for (reservation, messages) in waiting {
             self.store.0.hand_off.hand_over(reservation, messages, &self.store.0.settlements);
