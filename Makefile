@@ -31,7 +31,8 @@ lint: ## check format, lints, documentation, dependencies and scripts
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features waybill/fault-points --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
-	@if $(call have,cargo-deny); then set -x; cargo deny check; \
+	@if $(call have,cargo-deny); then set -x; cargo deny check bans licenses sources && \
+	{ ! cargo deny fetch 2>/dev/null || cargo deny check advisories; }; \
 	else echo "SKIPPED: cargo-deny is not installed, licences and advisories were not checked"; fi
 	@if $(call have,shellcheck); then set -x; shellcheck -x deploy/scripts/*.sh .ci/run; \
 	else echo "SKIPPED: shellcheck is not installed, the scripts were not checked"; fi

@@ -4,7 +4,8 @@ use std::{env, fs, path::PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const FILES: [&str; 3] = ["dispatch/v1/gateway.proto", "dispatch/v1/saga.proto", "google/rpc/error_details.proto"];
+const FILES: [&str; 3] =
+    ["dispatch/v1/gateway.proto", "dispatch/v1/saga.proto", "google/rpc/error_details.proto"];
 
 fn main() -> Result<()> {
     for folder in ["dispatch", "google"] {

@@ -185,7 +185,7 @@ start_stack() {
   export WAYBILL_DATABASE_URL="sqlite://$dir/waybill.db?mode=rwc"
   export WAYBILL_GRPC_ADDR=127.0.0.1:$2 WAYBILL_HTTP_ADDR=127.0.0.1:$3
   export WAYBILL_ORDER_BLOCKED_CUSTOMERS=${WAYBILL_ORDER_BLOCKED_CUSTOMERS-blocked-1,blocked-2,blocked-3,blocked-4,blocked-5}
-  log "starting waybill: gRPC on $WAYBILL_GRPC_ADDR, health and console on http://$WAYBILL_HTTP_ADDR"
+  log "starting waybill: gRPC on $WAYBILL_GRPC_ADDR, health on http://$WAYBILL_HTTP_ADDR"
   # A session of its own, so that Ctrl-C reaches this script first, which then stops things in order.
   (cd "$dir" && exec setsid "$WAYBILL" serve) </dev/null >>"$dir/waybill.log" 2>&1 &
   WAYBILL_PID=$!

@@ -34,7 +34,7 @@ cat <<TEXT
 
 Waybill is up.
   gRPC           $ADDRESS
-  health, console http://127.0.0.1:$HTTP_PORT
+  health         http://127.0.0.1:$HTTP_PORT
   broker         $WAYBILL_AMQP_URL
   log            $DIR/waybill.log
 

@@ -101,7 +101,8 @@ impl Supervisor {
     async fn connect(&self) -> Result<Connection, String> {
         let name = format!("waybill {}", self.name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect(&self.settings.url, properties);
+        let url = with_heartbeat(&self.settings.url);
+        let connecting = Connection::connect(&url, properties);
         let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected.map_err(|error| format!("connect: {error}"))?,
             Err(_) => return Err(format!("connect: no answer in {} s", CONNECT_TIMEOUT.as_secs())),
@@ -147,4 +148,13 @@ impl Supervisor {
         let _ = timeout(Duration::from_secs(2), connection.close(200, "bye".into())).await;
         reason
     }
+}
+
+/// The broker's own default of 60 s notices a dead peer after two minutes; its guide recommends 5 to 20 s.
+fn with_heartbeat(url: &str) -> std::borrow::Cow<'_, str> {
+    if url.contains("heartbeat=") {
+        return url.into();
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}heartbeat=10").into()
 }

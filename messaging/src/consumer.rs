@@ -176,7 +176,7 @@ impl<H: Handler> Consumer<H> {
     async fn handle(&self, mut batch: Vec<Delivery>, stop: &CancellationToken) -> Result<(), String> {
         let Some(last) = batch.last().map(|delivery| delivery.acker.clone()) else { return Ok(()) };
         if !self.settle(&mut batch, stop).await {
-            return Err("stopped before the database took the batch".to_owned());
+            return Err("the batch could not be written down: redelivery follows".to_owned());
         }
         fault::reach(Point::BeforeAck, self.settings.part);
         // All deliveries up to the last one have been settled, so one acknowledgement speaks for all.

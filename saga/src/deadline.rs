@@ -9,7 +9,6 @@ use waybill_messaging::{Store, StoreError, TraceContext, Transaction, Tx, classi
 use crate::{
     Definition, Instance,
     machine::{self, Input},
-    orchestrator::known,
     persist::{COLUMNS, read},
     shell::{Cause, Shell},
 };
@@ -56,14 +55,17 @@ impl Transaction for Wake {
 
     async fn run(&self, tx: &Tx) -> Result<i64, StoreError> {
         let lock = if tx.has_row_locks() { "FOR UPDATE SKIP LOCKED" } else { "" };
+        // Only of our own definition: an orchestrator that knows the others wakes those.
         let sql = format!(
-            "SELECT {COLUMNS} FROM saga_instances i WHERE i.deadline_at <= $1 ORDER BY i.deadline_at LIMIT $2 {lock}"
+            "SELECT {COLUMNS} FROM saga_instances i WHERE i.deadline_at <= $1 AND i.definition = $2 \
+             AND i.definition_version = $3 AND i.definition_hash = $4 ORDER BY i.deadline_at LIMIT $5 {lock}"
         );
-        let rows = tx.query(&sql, vec![tx.now().micros().into(), PAGE.into()]).await?;
-        let due =
-            rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect::<Result<Vec<_>, _>>()?;
-        // Of a definition that is not ours: an orchestrator that knows it wakes it.
-        let ours: Vec<Instance> = due.into_iter().filter(|i| known(&self.definition, i).is_ok()).collect();
+        let Definition { name, version, .. } = *self.definition;
+        let (now, hash) = (tx.now().micros(), self.definition.hash());
+        let params = vec![now.into(), name.into(), i64::from(version).into(), hash.into(), PAGE.into()];
+        let rows = tx.query(&sql, params).await?;
+        let ours: Vec<Instance> =
+            rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect::<Result<_, _>>()?;
         let woken = i64::try_from(ours.len()).unwrap_or(i64::MAX);
         let ids: Vec<String> = ours.iter().map(|instance| instance.dispatch_id.clone()).collect();
         let mut shell = Shell::new(&self.definition, ours);

@@ -172,7 +172,9 @@ fn reply(
             instance.steps[step] = StepState::Compensated;
             instance.state = InstanceState::Compensating;
             let out = go_back(definition, instance, now);
-            Transition { happened: happened(&format!("{name}_compensated"), name, attempt, ""), out }
+            // The last transition says why it all came to this.
+            let reason = if instance.state.is_end() { instance.reason.as_str() } else { "" };
+            Transition { happened: happened(&format!("{name}_compensated"), name, attempt, reason), out }
         }
         (StepState::Compensating, Action::Undo, Verdict::Refused(reason)) => {
             let happened = happened(&format!("{name}_compensation_refused"), name, attempt, &reason);
@@ -216,7 +218,11 @@ fn deadline(definition: &Definition, instance: &mut Instance, now: Timestamp) ->
         definition.steps[step].command.participant().name(),
         instance.attempt
     );
-    let happened = happened(&format!("{name}_timed_out"), name, instance.attempt, &reason);
+    let event = match action {
+        Action::Do => format!("{name}_timed_out"),
+        Action::Undo => format!("{name}_compensation_timed_out"),
+    };
+    let happened = happened(&event, name, instance.attempt, &reason);
     let turns_back = action == Action::Do && definition.steps[step].kind != Kind::Retriable;
     let out = if turns_back {
         instance.steps[step] = StepState::InDoubt;

@@ -1,8 +1,6 @@
 //! Forgets the history of sagas that ended long ago, in small steps.
 
-use std::time::Duration;
-
-use uuid::{NoContext, Timestamp as UuidTime, Uuid};
+use uuid::Builder;
 use waybill_messaging::{StoreError, Timestamp, Transaction, Tx};
 
 /// Forgets the oldest history rows of ended sagas and says how many it forgot.
@@ -32,8 +30,8 @@ impl Transaction for ForgetHistory {
 /// Dispatch ids begin with the moment of acceptance (UUID version 7, RFC 9562): what ended before a moment
 /// was accepted before it, and stands at the beginning of the primary key.
 fn first_id_at(moment: Timestamp) -> String {
-    let since = Duration::from_micros(u64::try_from(moment.micros()).unwrap_or_default());
-    Uuid::new_v7(UuidTime::from_unix(NoContext, since.as_secs(), since.subsec_nanos())).to_string()
+    let millis = u64::try_from(moment.millis()).unwrap_or_default();
+    Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid().to_string()
 }
 
 #[cfg(test)]

@@ -29,8 +29,10 @@ Exit codes:
    6  UNAVAILABLE or DEADLINE_EXCEEDED: the outcome is unknown, ask again with the same message id
    7  RESOURCE_EXHAUSTED: too much at once, try again later
    8  FAILED_PRECONDITION
+   9  serve: the drain time-out was over before everything in hand was finished; nothing is lost
   10  the dispatch ended CANCELLED
-  11  the dispatch is STUCK: an operator has to act";
+  11  the dispatch is STUCK: an operator has to act
+ 130  serve: told to stop a second time, and stopped at once";
 
 /// Why a command ends without success: one line, and perhaps a list of details.
 #[derive(Debug, Clone, PartialEq, Eq)]

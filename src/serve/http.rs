@@ -50,7 +50,7 @@ async fn parts(State(shared): State<Shared>) -> impl IntoResponse {
 /// cannot. Every other process needs all of its parts.
 pub(super) fn not_ready(parts: &Parts, takes_requests: bool) -> Option<String> {
     let needed: Vec<&str> =
-        if takes_requests { vec!["database", "gateway"] } else { vec!["database", "broker"] };
+        if takes_requests { vec!["database", "intake"] } else { vec!["database", "broker"] };
     if let Some(missing) = needed.iter().find(|part| !parts.contains_key(**part)) {
         return Some(format!("{missing}: starting"));
     }

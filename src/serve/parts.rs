@@ -62,7 +62,7 @@ impl Parts {
     /// Stops group after group and says how many messages are left in the outboxes. What is cut off here
     /// is finished by the next process.
     pub(super) async fn drain(mut self) -> u64 {
-        self.health.set("gateway", Status::Down("stopping".to_owned()));
+        self.health.set("intake", Status::Down("stopping".to_owned()));
         for group in &mut self.groups {
             group.stop.cancel();
             while group.tasks.join_next().await.is_some() {}
@@ -108,6 +108,7 @@ pub(super) async fn start(
             stores.get(&config.database.url)?,
             health.clone(),
         );
+        health.set("intake", Status::Up);
         let serving = gateway.serve(listener, intake.stop.clone(), config.drain_timeout);
         intake.spawn("gateway", async move {
             if let Err(error) = serving.await {

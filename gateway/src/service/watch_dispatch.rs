@@ -80,6 +80,9 @@ impl Watcher {
     /// Sends what has not been sent yet, and returns where the dispatch then stands.
     async fn send_news(&self) -> Result<Option<InstanceState>, Status> {
         let sent = self.sent.load(Ordering::Relaxed);
+        // Read before the history: whatever the instance has come to by now is in the history read after it,
+        // unless that has been forgotten.
+        let instance = self.service.instance(&self.dispatch_id).await?;
         let news = read::history(&self.service.store, &self.dispatch_id, sent).await;
         let news = news.map_err(|error| status::read_failed(&error))?;
         for happened in &news {
@@ -88,12 +91,7 @@ impl Watcher {
             sent.map_err(|_| Status::cancelled("the client is gone"))?;
             self.sent.store(happened.version, Ordering::Relaxed);
         }
-        if let Some(last) = news.last() {
-            return Ok(Some(last.state));
-        }
-        // Nothing new: perhaps because a resumed watcher has seen the end before.
-        let instance = self.service.instance(&self.dispatch_id).await?;
-        Ok(instance.filter(|instance| instance.version <= sent).map(|instance| instance.state))
+        Ok(news.last().map(|last| last.state).or(instance.map(|instance| instance.state)))
     }
 }
 

@@ -51,7 +51,8 @@ impl<H: Handler> Consumer<H> {
         let aside =
             Arc::new(failed.into_iter().map(|(opened, failure)| self.put_aside(opened, failure)).collect());
         self.patiently(stop, || SetAside(Arc::clone(&aside))).await.is_some_and(|written| match written {
-            Ok(()) => true,
+            // Taken: an earlier commit whose answer was lost has written these very rows.
+            Ok(()) | Err(StoreError::Taken(_)) => true,
             Err(error) => {
                 tracing::error!(queue = self.settings.queue.name, %error, "failed messages could not be put aside");
                 false
@@ -210,7 +211,7 @@ impl Transaction for SetAside {
         let mut retries = Vec::new();
         for aside in self.0.iter() {
             match aside {
-                // A row of its own each time: two runs must not write one row twice.
+                // The same row in every run, so that a commit whose answer was lost is not repeated.
                 Aside::Retry(message) => retries.push(message.clone()),
                 Aside::Bury(letter) => dead_letter::bury(tx, letter).await?,
             }

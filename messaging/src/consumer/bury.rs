@@ -4,13 +4,14 @@ use super::{Handler, Outcome, Received};
 use crate::{
     Envelope, Failure, StoreError, Tx,
     dead_letter::{self, DeadLetter, DeadLetterKind},
+    topology::Queue,
 };
 
 /// Takes dead letters of one queue into `dead_letters`.
 #[derive(Clone, Copy, Debug)]
 pub struct BuryBrokerLetters {
-    /// The queue that they died in, without the prefix.
-    pub queue: &'static str,
+    /// The queue that they died in.
+    pub queue: Queue,
 }
 
 impl Handler for BuryBrokerLetters {
@@ -27,8 +28,9 @@ impl Handler for BuryBrokerLetters {
     async fn apply(&self, tx: &Tx, batch: &[&Received<()>]) -> Result<Vec<Outcome>, StoreError> {
         for received in batch {
             let letter = DeadLetter {
-                queue: self.queue.to_owned(),
-                routing_key: self.queue.to_owned(),
+                queue: self.queue.name.to_owned(),
+                // The way by which it can be sent again.
+                routing_key: self.queue.routing_keys[0].to_owned(),
                 envelope: received.envelope.clone(),
                 kind: DeadLetterKind::Broker,
                 reason: "the broker gave it up: delivered too often without an acknowledgement".to_owned(),

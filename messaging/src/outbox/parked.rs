@@ -23,8 +23,12 @@ const FREED: i64 = 1_000;
 pub(crate) struct ParkedKeys(Arc<RwLock<BTreeSet<String>>>);
 
 impl ParkedKeys {
-    pub(crate) fn replace(&self, keys: BTreeSet<String>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    /// Whether that is news.
+    pub(crate) fn replace(&self, keys: BTreeSet<String>) -> bool {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *known != keys;
+        *known = keys;
+        is_news
     }
 
     pub(crate) fn contains(&self, key: &str) -> bool {

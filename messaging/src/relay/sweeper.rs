@@ -63,12 +63,12 @@ impl Sweeper {
         if self.store.query(due, vec![self.store.clock().now().micros().into()]).await?.is_empty() {
             return Ok(false);
         }
-        let claimed = self
+        let (claimed, room) = self
             .claim(settle, async |owner, lease_until, most| {
                 self.store.run(Claim { owner, lease_until, most }).await
             })
             .await?;
-        Ok(claimed == PAGE)
+        Ok(claimed > 0 && claimed == room)
     }
 
     /// Tries a few of the messages that no queue took.
@@ -80,27 +80,29 @@ impl Sweeper {
         }
         let probe = async |owner, lease_until, most| {
             let (keys, messages) = self.store.run(Probe { owner, lease_until, most }).await?;
-            tracing::warn!(routing_keys = ?keys, "messages that no queue takes wait in the outbox");
-            self.parked.replace(keys);
+            if self.parked.replace(keys.clone()) {
+                tracing::warn!(routing_keys = ?keys, "messages that no queue takes wait in the outbox");
+            }
             Ok(messages)
         };
         self.claim(settle, probe).await.map(|_| ())
     }
 
-    /// Hands over what `take` yields: the room for it is reserved first, so that what is claimed is published.
+    /// Hands over what `take` yields, and says how much that was and how much there was room for. The room is
+    /// reserved first, so that what is claimed is published.
     async fn claim(
         &self,
         settle: &mpsc::UnboundedSender<Settlement>,
         take: impl AsyncFnOnce(String, crate::Timestamp, usize) -> Result<Vec<Outgoing>, StoreError>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<(usize, usize), StoreError> {
         let now = self.store.clock().now();
         let room = self.hand_off.room().min(PAGE);
         let Some(reservation) = (room > 0).then(|| self.hand_off.reserve(room, now)).flatten() else {
-            return Ok(0);
+            return Ok((0, 0));
         };
         let messages = take(self.hand_off.owner().to_owned(), now.plus(self.lease), room).await?;
         let claimed = messages.len();
         self.hand_off.hand_over(reservation, messages, settle);
-        Ok(claimed)
+        Ok((claimed, room))
     }
 }

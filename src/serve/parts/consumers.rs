@@ -89,12 +89,10 @@ impl Start<'_> {
             part,
             Consumer::new(settings, self.broker.clone(), store.clone(), handler, self.health.clone()),
         );
-        let dead = self.settings("dead-letters", queue, true);
-        let bury = BuryBrokerLetters { queue: queue.name };
-        self.spawn(
-            "dead-letters",
-            Consumer::new(dead, self.broker.clone(), store, bury, self.health.clone()),
-        );
+        let dead_part = dead_letters_of(queue);
+        let dead = self.settings(dead_part, queue, true);
+        let bury = BuryBrokerLetters { queue };
+        self.spawn(dead_part, Consumer::new(dead, self.broker.clone(), store, bury, self.health.clone()));
     }
 
     fn spawn<H: Handler>(&mut self, part: &'static str, consumer: Consumer<H>) {
@@ -124,5 +122,15 @@ fn money(amount: &config::Money) -> waybill_worker::Money {
     waybill_worker::Money {
         currency_code: amount.currency_code().to_owned(),
         minor_units: amount.minor_units(),
+    }
+}
+
+/// Name of the part that takes the dead letters of a queue.
+fn dead_letters_of(queue: Queue) -> &'static str {
+    match queue {
+        topology::SAGA => "saga-dead-letters",
+        topology::ORDER => "order-dead-letters",
+        topology::PAYMENT => "payment-dead-letters",
+        _ => "dispatch-dead-letters",
     }
 }
