@@ -9,7 +9,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use lapin::{Channel, Connection, ConnectionProperties, Event};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -18,7 +21,7 @@ use crate::{
     topology::Topology,
 };
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(5) };
 
 /// Where the broker is and what is declared there.
@@ -34,12 +37,14 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Broker {
     settings: Arc<Settings>,
+    given_up: Arc<Notify>,
     connection: watch::Receiver<Option<Arc<Connection>>>,
 }
 
 /// The half of a [`Broker`] that keeps it connected; runs until it is told to stop.
 pub struct Supervisor {
     settings: Arc<Settings>,
+    given_up: Arc<Notify>,
     connection: watch::Sender<Option<Arc<Connection>>>,
     name: &'static str,
     health: Health,
@@ -51,8 +56,15 @@ impl Broker {
     pub fn new(settings: Settings, name: &'static str, health: Health) -> (Self, Supervisor) {
         let settings = Arc::new(settings);
         let (sender, receiver) = watch::channel(None);
-        let supervisor = Supervisor { settings: Arc::clone(&settings), connection: sender, name, health };
-        (Self { settings, connection: receiver }, supervisor)
+        let given_up = Arc::new(Notify::new());
+        let supervisor = Supervisor {
+            settings: Arc::clone(&settings),
+            given_up: Arc::clone(&given_up),
+            connection: sender,
+            name,
+            health,
+        };
+        (Self { settings, given_up, connection: receiver }, supervisor)
     }
 
     /// Exchange and queue names.
@@ -60,13 +72,30 @@ impl Broker {
         &self.settings.topology
     }
 
+    /// Says that the connection is of no use, although it is there: the broker does not answer on it. The
+    /// supervisor then makes a new one.
+    pub fn give_up(&self) {
+        self.given_up.notify_waiters();
+    }
+
     /// A new channel, as soon as there is a connection. `None` once the supervisor has stopped.
     ///
-    /// Errors: the channel could not be opened; ask again.
-    pub async fn channel(&self) -> Option<Result<Channel, lapin::Error>> {
+    /// Errors: the channel could not be opened in time; ask again.
+    pub async fn channel(&self) -> Option<Result<Channel, String>> {
         let mut watched = self.connection.clone();
         let connection = watched.wait_for(Option::is_some).await.ok()?.clone()?;
-        Some(connection.create_channel().await)
+        Some(in_time("open a channel", connection.create_channel()).await)
+    }
+}
+
+/// Runs one exchange with the broker. Errors: what the broker says, or that it says nothing.
+pub(crate) async fn in_time<T>(
+    what: &str,
+    exchange: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, String> {
+    match timeout(ANSWER_TIMEOUT, exchange).await {
+        Ok(answer) => answer.map_err(|error| format!("{what}: {error}")),
+        Err(_) => Err(format!("{what}: no answer in {} s", ANSWER_TIMEOUT.as_secs())),
     }
 }
 
@@ -103,14 +132,8 @@ impl Supervisor {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let url = with_heartbeat(&self.settings.url);
         let connecting = Connection::connect(&url, properties);
-        let connection = match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error| format!("connect: {error}"))?,
-            Err(_) => return Err(format!("connect: no answer in {} s", CONNECT_TIMEOUT.as_secs())),
-        };
-        match timeout(CONNECT_TIMEOUT, self.declare(&connection)).await {
-            Ok(declared) => declared.map_err(|error| format!("declare topology: {error}"))?,
-            Err(_) => return Err(format!("declare topology: no answer in {} s", CONNECT_TIMEOUT.as_secs())),
-        }
+        let connection = in_time("connect", connecting).await?;
+        in_time("declare topology", self.declare(&connection)).await?;
         Ok(connection)
     }
 
@@ -130,6 +153,7 @@ impl Supervisor {
         let reason = loop {
             let event = tokio::select! {
                 () = stop.cancelled() => None,
+                () = self.given_up.notified() => break "no answer".to_owned(),
                 event = events.next() => event,
             };
             match event {

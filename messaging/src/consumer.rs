@@ -24,7 +24,7 @@ pub use self::bury::BuryBrokerLetters;
 use crate::{
     Envelope, Failure, Store, StoreError, TraceContext, Tx,
     backoff::Backoff,
-    broker::Broker,
+    broker::{Broker, in_time},
     fault::{self, Point},
     health::{Health, Status},
     inbox::Reply,
@@ -120,7 +120,7 @@ impl<H: Handler> Consumer<H> {
             let end = match channel {
                 None => return,
                 Some(Ok(channel)) => self.consume(&channel, &stop, &mut failures).await,
-                Some(Err(error)) => Err(error.to_string()),
+                Some(Err(reason)) => Err(reason),
             };
             let Err(reason) = end else { return };
             failures += 1;
@@ -139,14 +139,14 @@ impl<H: Handler> Consumer<H> {
         stop: &CancellationToken,
         failures: &mut u32,
     ) -> Result<(), String> {
-        let text = |error: lapin::Error| error.to_string();
         // Again, because the queue may be what broke the last channel.
-        self.broker.topology().declare(channel).await.map_err(text)?;
-        channel.basic_qos(self.settings.prefetch, BasicQosOptions { global: false }).await.map_err(text)?;
+        in_time("declare topology", self.broker.topology().declare(channel)).await?;
+        let (prefetch, own) = (self.settings.prefetch, BasicQosOptions { global: false });
+        in_time("set the prefetch", channel.basic_qos(prefetch, own)).await?;
         let tag = short(&format!("waybill.{}.{}", self.settings.part, uuid::Uuid::now_v7()));
         let (queue, options) = (short(&self.queue_name()), BasicConsumeOptions::default());
         let consuming = channel.basic_consume(queue, tag.clone(), options, FieldTable::default());
-        let mut deliveries = consuming.await.map_err(text)?;
+        let mut deliveries = in_time("consume", consuming).await?;
         self.health.set(self.settings.part, Status::Up);
         *failures = 0;
         loop {

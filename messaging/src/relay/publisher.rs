@@ -30,7 +30,7 @@ use super::{
 use crate::{
     Clock, amqp,
     backoff::Backoff,
-    broker::Broker,
+    broker::{Broker, in_time},
     fault::{self, Point},
     health::{Health, Status},
     outbox::PutBackKind,
@@ -72,10 +72,13 @@ impl Publisher {
                     self.hand_off.set_open(true);
                     self.publish_on(channel, &stop).await
                 }
-                Err(error) => Err(error.to_string()),
+                Err(reason) => Err(reason),
             };
             let Err(reason) = end else { break };
             self.hand_off.set_open(false);
+            // The relay has this connection to itself. One on which a channel broke, or the broker fell silent,
+            // is not worth finding out about.
+            self.broker.give_up();
             failures += 1;
             self.health.set(PART, Status::Down(reason));
             tokio::select! {
@@ -88,13 +91,14 @@ impl Publisher {
     }
 
     /// A confirm channel as soon as the broker is there; `None` when all is to stop.
-    async fn channel(&self, stop: &CancellationToken) -> Option<Result<Channel, lapin::Error>> {
+    async fn channel(&self, stop: &CancellationToken) -> Option<Result<Channel, String>> {
         let opened = async {
             let channel = match self.broker.channel().await? {
                 Ok(channel) => channel,
-                Err(error) => return Some(Err(error)),
+                Err(reason) => return Some(Err(reason)),
             };
-            Some(channel.confirm_select(ConfirmSelectOptions::default()).await.map(|()| channel))
+            let selecting = channel.confirm_select(ConfirmSelectOptions::default());
+            Some(in_time("ask for confirms", selecting).await.map(|()| channel))
         };
         tokio::select! {
             // Asked first: with a live broker and much to publish, a stop still flushes what is in hand.

@@ -1,5 +1,7 @@
 //! The broker as a test sees it: names of its own, and a look from outside.
 
+use std::time::Duration;
+
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     message::BasicGetMessage,
@@ -11,7 +13,7 @@ use lapin::{
 };
 use uuid::Uuid;
 
-use crate::provided;
+use crate::{patience::in_time, provided};
 
 const QUEUES: [&str; 8] =
     ["saga", "order", "payment", "dispatch", "saga.dead", "order.dead", "payment.dead", "dispatch.dead"];
@@ -106,10 +108,23 @@ impl TestBroker {
             .expect("the queue is there")
     }
 
-    /// Throws away what waits in a queue of ours.
-    pub async fn purge(&self, queue: &str) {
+    /// Waits for the next message of a queue, named in full, and takes it.
+    pub async fn next(&self, queue: &str) -> BasicGetMessage {
+        let looking = async {
+            loop {
+                if let Some(message) = self.take(queue).await {
+                    return message;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        in_time("a message", looking).await
+    }
+
+    /// Throws away what waits in a queue of ours, and says how many messages that were.
+    pub async fn purge(&self, queue: &str) -> u32 {
         let purging = self.channel.queue_purge(self.name(queue).into(), QueuePurgeOptions::default());
-        purging.await.expect("purged");
+        purging.await.expect("purged")
     }
 
     /// Deletes a queue of ours.

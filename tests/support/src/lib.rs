@@ -1,11 +1,29 @@
-//! What the tests of all crates share: real databases, each test with its own, and a real broker, each
-//! test with its own exchange and queue names. `make test` provides the servers.
+//! What the tests of all crates share: real databases, each test with its own, a real broker, each test
+//! with its own exchange and queue names, the real program, and a network that breaks when it is told to.
+//! `make test` provides the servers.
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a test that cannot go on stops")]
 
+pub mod audit;
 mod broker;
+pub mod client;
+pub mod collector;
 mod database;
+pub mod load;
+mod node;
+pub mod patience;
+mod port;
+mod process;
+mod proxy;
+mod rig;
 
-pub use self::{broker::TestBroker, database::TestDatabase};
+pub use self::{
+    broker::TestBroker,
+    database::TestDatabase,
+    node::Node,
+    process::{ALL_ROLES, Ended, Process, Program},
+    proxy::{Proxy, Way},
+    rig::{Rig, program},
+};
 
 /// The value of an environment variable that `make test` sets.
 pub fn provided(name: &str) -> String {

@@ -1,0 +1,192 @@
+//! The real program, started as an operator starts it: its own environment, signals, exit code, log.
+
+mod http;
+mod log;
+
+use std::{collections::BTreeMap, env, net::SocketAddr, process::ExitStatus, process::Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use self::log::Log;
+use crate::{
+    client::{self, Client},
+    patience::{in_time, until},
+    port::free_address,
+};
+
+/// How a process is started. It may be started again and again, at the same addresses.
+#[derive(Clone, Debug)]
+pub struct Program {
+    binary: &'static str,
+    environment: BTreeMap<String, String>,
+    grpc: SocketAddr,
+    http: SocketAddr,
+}
+
+/// Every role.
+pub const ALL_ROLES: &str = "gateway,relay,saga,order,payment,dispatch";
+
+impl Program {
+    /// All roles of `binary`, with this database and these names on this broker.
+    pub fn new(binary: &'static str, database: &str, amqp: &str, prefix: &str) -> Self {
+        let program =
+            Self { binary, environment: BTreeMap::new(), grpc: free_address(), http: free_address() };
+        program
+            .set("WAYBILL_DATABASE_URL", database)
+            .set("WAYBILL_AMQP_URL", amqp)
+            .set("WAYBILL_AMQP_PREFIX", prefix)
+            .set("WAYBILL_LOG_FORMAT", "json")
+            .roles(ALL_ROLES)
+    }
+
+    /// The same with one variable of the environment set.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The same with these roles.
+    #[must_use]
+    pub fn roles(self, roles: &str) -> Self {
+        self.set("WAYBILL_ROLES", roles)
+    }
+
+    /// The same at addresses of its own, to run at the same time.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { grpc: free_address(), http: free_address(), ..self.clone() }
+    }
+
+    /// A client of its gateway, which need not run yet.
+    pub fn client(&self) -> Client {
+        client::lazy(self.grpc)
+    }
+
+    /// Starts it without waiting for anything.
+    pub fn spawn(&self) -> Process {
+        let mut command = Command::new(self.binary);
+        for (name, _) in env::vars_os() {
+            let name = name.to_string_lossy();
+            if ["WAYBILL_", "OTEL_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(&*name);
+            }
+        }
+        command
+            .arg("serve")
+            .env("WAYBILL_GRPC_ADDR", self.grpc.to_string())
+            .env("WAYBILL_HTTP_ADDR", self.http.to_string())
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("the program can be started");
+        let log = Log::follow(child.stderr.take().expect("a pipe"));
+        Process { child, log, http: self.http }
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub async fn start(&self) -> Process {
+        let process = self.spawn();
+        process.ready().await;
+        process
+    }
+
+    /// Starts it and waits until it is ready and each of its roles is at work.
+    pub async fn start_whole(&self) -> Process {
+        let process = self.start().await;
+        let roles = self.environment["WAYBILL_ROLES"].split(',');
+        for part in roles.chain(["broker", "broker-consume", "relay"]) {
+            process.up(part).await;
+        }
+        process
+    }
+}
+
+/// A running process. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: Log,
+    http: SocketAddr,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Every line that it logged.
+    pub log: Vec<String>,
+}
+
+impl Process {
+    /// Waits until it is ready. Panics with its log when it ended instead.
+    pub async fn ready(&self) {
+        until("ready", async || {
+            assert!(!self.log.is_over(), "it ended before it was ready:\n{}", self.log.text());
+            http::get(self.http, "/readyz").await.is_some_and(|(status, _)| status == 200)
+        })
+        .await;
+    }
+
+    /// Whether it says now that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        http::get(self.http, "/readyz").await.is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Waits until one of its parts is up.
+    pub async fn up(&self, part: &str) {
+        self.part(part, "up").await;
+    }
+
+    /// Waits until one of its parts is down.
+    pub async fn down(&self, part: &str) {
+        self.part(part, "down").await;
+    }
+
+    async fn part(&self, part: &str, status: &str) {
+        until(&format!("{part} {status}"), async || {
+            let answer = http::get(self.http, "/healthz").await;
+            let body = answer.map(|(_, body)| body).unwrap_or_default();
+            // Flat enough: `"part":{"reason":…,"status":"down"}`.
+            let said = body.split_once(&format!(r#""{part}":{{"#)).map_or("", |(_, said)| said);
+            let said = said.split(r#""status":""#).nth(1).unwrap_or_default();
+            said.starts_with(&format!(r#"{status}""#))
+        })
+        .await;
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for its end.
+    pub async fn terminate(mut self) -> Ended {
+        self.signal(Signal::TERM);
+        let status = in_time("the end after SIGTERM", self.child.wait()).await.expect("it was started");
+        Ended { status, log: self.log.whole().await }
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> Ended {
+        let status = in_time("its end", self.child.wait()).await.expect("it was started");
+        Ended { status, log: self.log.whole().await }
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it was started");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        kill_process(id.expect("it runs"), signal).expect("a signal reaches it");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the process under test has logged:\n{}", self.log.text());
+        }
+    }
+}
