@@ -108,7 +108,7 @@ impl Tally {
         latency: Option<Duration>,
         now: Instant,
     ) {
-        let mut outcome = (state, reason.to_owned());
+        let mut outcome = (state, without_amounts(reason));
         if !self.ended.contains_key(&outcome) && self.ended.len() >= REASONS {
             OTHER_REASON.clone_into(&mut outcome.1);
         }
@@ -136,6 +136,21 @@ impl Tally {
     pub(super) fn end_rate(&self) -> Option<f64> {
         rate(self.ends(), self.start, self.last_end)
     }
+}
+
+/// A reason without its amounts, so that refusals that differ only in them are counted together.
+fn without_amounts(reason: &str) -> String {
+    let is_amount = |word: &str| {
+        let digits = word.trim_start_matches('(');
+        digits.starts_with(|c: char| c.is_ascii_digit())
+            && digits.chars().all(|c| c.is_ascii_digit() || c == '.' || c == ')')
+    };
+    let shown = |word: &str| match word.starts_with('(') {
+        _ if !is_amount(word) => word.to_owned(),
+        true => "(…".to_owned(),
+        false => "…".to_owned(),
+    };
+    reason.split(' ').map(shown).collect::<Vec<_>>().join(" ")
 }
 
 fn rate(count: u64, from: Option<Instant>, to: Option<Instant>) -> Option<f64> {
@@ -172,10 +187,25 @@ mod tests {
     }
 
     #[test]
+    fn refusals_that_differ_only_in_amounts_are_counted_together() {
+        let (mut tally, now) = (Tally::new().unwrap(), Instant::now());
+        for amount in ["1249.28", "5000.00"] {
+            tally.ended(
+                "CANCELLED",
+                &format!("{amount} EUR exceed the limit ({amount} EUR reserved)"),
+                None,
+                now,
+            );
+        }
+        let reason = "… EUR exceed the limit (… EUR reserved)".to_owned();
+        assert_eq!(tally.ended, [(("CANCELLED", reason), 2)].into());
+    }
+
+    #[test]
     fn reasons_without_number_are_counted_together() {
         let (mut tally, now) = (Tally::new().unwrap(), Instant::now());
         for number in 0..100 {
-            tally.ended("CANCELLED", &number.to_string(), None, now);
+            tally.ended("CANCELLED", &format!("r{number}"), None, now);
         }
         assert_eq!((tally.ended.len(), tally.ends()), (REASONS + 1, 100));
         assert_eq!(tally.ended[&("CANCELLED", OTHER_REASON.to_owned())], 80);
