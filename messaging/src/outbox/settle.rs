@@ -65,31 +65,32 @@ impl Transaction for Settle {
 impl Settle {
     async fn put_back(&self, tx: &Tx, row: &PutBack) -> Result<(), StoreError> {
         let most = self.max_rejections;
+        let mut params = vec![row.id.into(), self.owner.as_str().into(), row.reason.as_str().into()];
         let set = match row.kind {
-            PutBackKind::Unknown => "lease_until = $3".to_owned(),
             PutBackKind::Unroutable => park("UNROUTABLE"),
             PutBackKind::Unpublishable => park("REJECTED"),
+            PutBackKind::Unknown => {
+                params.push(tx.now().micros().into());
+                "lease_until = $4".to_owned()
+            }
             // Due again after 0.1, 0.2, 0.3 … s.
-            PutBackKind::Rejected => format!(
-                "publish_attempts = publish_attempts + 1, \
-                 state = CASE WHEN publish_attempts + 1 >= {most} THEN 'REJECTED' ELSE 'READY' END, \
-                 lease_until = CASE WHEN publish_attempts + 1 >= {most} THEN {PARKED} \
-                 ELSE $3 + 100000 * (publish_attempts + 1) END"
-            ),
+            PutBackKind::Rejected => {
+                params.push(tx.now().micros().into());
+                format!(
+                    "publish_attempts = publish_attempts + 1, \
+                     state = CASE WHEN publish_attempts + 1 >= {most} THEN 'REJECTED' ELSE 'READY' END, \
+                     lease_until = CASE WHEN publish_attempts + 1 >= {most} THEN {PARKED} \
+                     ELSE $4 + 100000 * (publish_attempts + 1) END"
+                )
+            }
         };
         let sql = format!(
-            "UPDATE outbox SET {set}, lease_owner = '', last_error = $4 WHERE id = $1 AND lease_owner = $2"
+            "UPDATE outbox SET {set}, lease_owner = '', last_error = $3 WHERE id = $1 AND lease_owner = $2"
         );
-        let (owner, now) = (self.owner.as_str(), tx.now().micros());
-        let params = vec![row.id.into(), owner.into(), now.into(), row.reason.as_str().into()];
         tx.execute(&sql, params).await.map(|_| ())
     }
 }
 
-/// `$3` is named because a database refuses a parameter that is never used.
 fn park(state: &str) -> String {
-    format!(
-        "state = '{state}', publish_attempts = publish_attempts + 1, \
-         lease_until = CASE WHEN $3 > 0 THEN {PARKED} ELSE {PARKED} END"
-    )
+    format!("state = '{state}', publish_attempts = publish_attempts + 1, lease_until = {PARKED}")
 }
