@@ -15,6 +15,7 @@ on_both_databases!(
     what_is_rolled_back_is_never_published,
     an_unroutable_message_is_parked_and_goes_out_when_the_binding_is_back,
     one_bad_row_does_not_hold_up_another,
+    a_message_that_the_broker_refuses_is_tried_again_and_parked_in_the_end,
     thousands_of_unroutable_messages_hold_up_nobody_and_all_go_out_when_the_binding_is_back,
     rows_of_a_dead_process_are_taken_over_when_their_lease_ends,
     a_stalled_relay_cannot_clear_a_row_that_another_has_claimed,
@@ -82,6 +83,40 @@ async fn an_unroutable_message_is_parked_and_goes_out_when_the_binding_is_back(d
     rig.outbox_holds(0).await;
     let queue = rig.broker.name("order");
     assert_eq!(rig.broker.take(&queue).await.unwrap().data, b"m-1");
+    rig.end().await;
+}
+
+/// A queue that has room for one message and refuses the rest.
+async fn full_queue(broker: &TestBroker) -> lapin::Connection {
+    let connection =
+        lapin::Connection::connect(broker.url(), lapin::ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let mut arguments = lapin::types::FieldTable::default();
+    arguments.insert("x-max-length".into(), lapin::types::AMQPValue::LongInt(1));
+    let refuse = lapin::types::AMQPValue::LongString("reject-publish".into());
+    arguments.insert("x-overflow".into(), refuse);
+    let exclusive = lapin::options::QueueDeclareOptions { exclusive: true, ..Default::default() };
+    channel.queue_declare(broker.name("full").into(), exclusive, arguments).await.unwrap();
+    let (queue, exchange) = (broker.name("full"), broker.name("dispatch"));
+    let options = lapin::options::QueueBindOptions::default();
+    let none = lapin::types::FieldTable::default();
+    channel.queue_bind(queue.into(), exchange.into(), "full.key".into(), options, none).await.unwrap();
+    connection
+}
+
+async fn a_message_that_the_broker_refuses_is_tried_again_and_parked_in_the_end(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    let _full = full_queue(&rig.broker).await;
+    let mut refused = message("refused");
+    "full.key".clone_into(&mut refused.routing_key);
+    let mut first = refused.clone();
+    first.id = message("first").id;
+    rig.send(vec![first]).await;
+    rig.outbox_holds(0).await;
+    rig.send(vec![refused]).await;
+    let parked = "SELECT count(*) FROM outbox WHERE state = 'REJECTED' AND publish_attempts = 3";
+    rig.until("parked", async || rig.database.number(parked).await == 1).await;
+    assert_eq!(rig.database.texts("SELECT last_error FROM outbox").await, ["refused by the broker"]);
     rig.end().await;
 }
 
