@@ -2,11 +2,19 @@
 //! together with the reply it gave. A message that comes again has no second effect and gets the
 //! recorded reply again.
 
+mod keep;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::{Column, Rows, StoreError, Timestamp, Transaction, Tx, store::classify};
+pub use self::keep::keep;
+use crate::{
+    Column, Rows, StoreError, Tx, classify,
+    slots::{self, Slotted},
+};
 
 /// What a participant answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,31 +56,29 @@ pub(crate) async fn record<'a>(
         let (kind, body) = reply.map_or(("", Vec::new()), |r| (r.type_name.as_str(), r.body.to_vec()));
         rows.push(vec![message_id.into(), kind.into(), body.into()]);
     }
-    let sql = "INSERT INTO inbox (consumer, message_id, received_at, reply_type, reply_body) \
-               SELECT $1, id, $2, reply_type, reply_body FROM v WHERE true ON CONFLICT DO NOTHING";
-    let written = tx.execute_rows(&rows, sql, vec![consumer.into(), tx.now().micros().into()]).await?;
+    let sql = insert(tx);
+    let written = tx.execute_rows(&rows, &sql, vec![consumer.into(), tx.now().micros().into()]).await?;
     if written < rows.len() as u64 {
+        slots::follow(tx, Slotted::Inbox).await?;
         return Err(StoreError::Conflict(format!("{consumer}: a message is being handled twice at once")));
     }
     Ok(())
 }
 
-/// Forgets the oldest messages and says how many it forgot.
-#[derive(Clone, Copy, Debug)]
-pub struct Forget {
-    /// Received before this moment.
-    pub before: Timestamp,
-    /// No more than this many.
-    pub most: u32,
-}
-
-impl Transaction for Forget {
-    const NAME: &'static str = "inbox.forget";
-    type Output = u64;
-
-    async fn run(&self, tx: &Tx) -> Result<u64, StoreError> {
-        let sql = "DELETE FROM inbox WHERE (consumer, message_id) IN (SELECT consumer, message_id FROM inbox \
-                   WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
-        tx.execute(sql, vec![self.before.micros().into(), i64::from(self.most).into()]).await
-    }
+/// Writes to the slot that was open when the transaction began, and writes nothing when it is not open any
+/// more. `slots.open` waits for all who write to the slot before it opens another; so what [`handled`] saw was
+/// all that other slots will ever have, and this slot's key keeps a message from being recorded twice. That the
+/// check sees the latest state rests on PostgreSQL taking a statement's table locks before its snapshot.
+fn insert(tx: &Tx) -> String {
+    let slot = tx.inbox_slot();
+    let table = Slotted::Inbox.table(tx.backend(), slot);
+    let still_open = if table == Slotted::Inbox.name() {
+        "true".to_owned()
+    } else {
+        format!("(SELECT slot FROM slots WHERE name = 'inbox' AND state = 'OPEN') = {slot}")
+    };
+    format!(
+        "INSERT INTO {table} (consumer, message_id, received_at, reply_type, reply_body) \
+         SELECT $1, id, $2, reply_type, reply_body FROM v WHERE {still_open} ON CONFLICT DO NOTHING"
+    )
 }

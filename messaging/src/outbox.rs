@@ -8,6 +8,7 @@
 mod claim;
 mod depth;
 mod parked;
+mod rotate;
 mod settle;
 
 use sea_orm::Value;
@@ -16,9 +17,10 @@ pub use self::depth::{Depth, depth};
 pub(crate) use self::{
     claim::Claim,
     parked::{ParkedKeys, Probe},
+    rotate::keep,
     settle::{PutBack, PutBackKind, Settle},
 };
-use crate::{Column, Outgoing, Rows, StoreError, Timestamp, Tx};
+use crate::{Column, Outgoing, Rows, StoreError, Timestamp, Tx, slots::Slotted};
 
 /// `lease_until` of a parked row: no sweep of what is due sees it.
 const PARKED: i64 = i64::MAX;
@@ -41,10 +43,12 @@ const COLUMNS: &[(&str, Column)] = &[
     ("lease_until", Column::Int),
 ];
 
-const INSERT: &str = "INSERT INTO outbox (id, message_id, type, exchange, routing_key, correlation_id, \
-     causation_id, reply_to, traceparent, tracestate, attempt, body, created_at, available_at, state, \
-     lease_owner, lease_until, publish_attempts, last_error) \
-     SELECT id, message_id, type, exchange, routing_key, correlation_id, causation_id, reply_to, \
+/// Every column of a row, for one that moves to another slot.
+const ROW: &str = "id, message_id, type, exchange, routing_key, correlation_id, causation_id, reply_to, \
+     traceparent, tracestate, attempt, body, created_at, available_at, state, lease_owner, lease_until, \
+     publish_attempts, last_error";
+
+const VALUES: &str = "SELECT id, message_id, type, exchange, routing_key, correlation_id, causation_id, reply_to, \
      traceparent, tracestate, attempt, body, $1, available_at, 'READY', lease_owner, lease_until, 0, '' FROM v";
 
 /// Appends messages within a transaction. They are published after its commit and only then: by this
@@ -55,7 +59,9 @@ pub async fn append(tx: &Tx, messages: Vec<Outgoing>) -> Result<(), StoreError> 
     }
     let now = tx.now();
     let (due, delayed): (Vec<_>, Vec<_>) = messages.into_iter().partition(|m| m.available_at <= now);
-    let reservation = if due.is_empty() { None } else { tx.reserve(due.len()) };
+    // Perhaps not the open one any more. That does no harm: rows are looked for in every slot.
+    let slot = tx.store().open_slots().get(Slotted::Outbox);
+    let reservation = if due.is_empty() { None } else { tx.reserve(due.len(), slot) };
     let mut rows = Rows::new(COLUMNS);
     for message in &due {
         let lease = reservation.as_ref().map_or(("", now), |r| (r.owner(), r.lease_until()));
@@ -64,7 +70,8 @@ pub async fn append(tx: &Tx, messages: Vec<Outgoing>) -> Result<(), StoreError> 
     for message in &delayed {
         rows.push(row(message, message.available_at, ("", message.available_at)));
     }
-    tx.execute_rows(&rows, INSERT, vec![now.micros().into()]).await?;
+    let insert = format!("INSERT INTO {} ({ROW}) {VALUES}", Slotted::Outbox.table(tx.backend(), slot));
+    tx.execute_rows(&rows, &insert, vec![now.micros().into()]).await?;
     if let Some(reservation) = reservation {
         tx.hand_over(reservation, due);
     }

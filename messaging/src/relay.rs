@@ -22,7 +22,12 @@ pub use self::{
     settler::Settlement,
 };
 use self::{publisher::Publisher, settler::Settler};
-use crate::{Store, broker::Broker, health::Health, outbox::ParkedKeys};
+use crate::{
+    Store,
+    broker::Broker,
+    health::Health,
+    outbox::{self, ParkedKeys},
+};
 
 /// How the relay works.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ pub struct Settings {
     pub sweep_interval: Duration,
     /// A confirm that takes longer counts as lost.
     pub confirm_timeout: Duration,
+    /// Size past which the outbox goes on in another slot, when most of this one is dead; `PostgreSQL` only.
+    pub slot_bytes: usize,
     /// A larger body is not offered to the broker, which would close the connection over it.
     pub max_message_bytes: usize,
     /// A message that the broker has refused this often is parked for a person.
@@ -84,6 +91,8 @@ impl Relay {
                 max_rejections: self.settings.max_rejections,
             };
             tasks.spawn(settler::run(writer, outcomes, no_more.clone()));
+            let slot_bytes = sweep.then_some(self.settings.slot_bytes);
+            tasks.spawn(outbox::keep(store.clone(), slot_bytes, stop.clone()));
             if sweep {
                 let sweeper = sweeper::Sweeper::new(store, self.hand_off.clone(), parked, &self.settings);
                 tasks.spawn(sweeper.run(stop.clone()));

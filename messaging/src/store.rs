@@ -28,6 +28,7 @@ use crate::{
     Clock, Failure, StoreError,
     fault::{self, Point},
     relay::{HandOff, Settlement},
+    slots::OpenSlots,
 };
 
 /// How often a transaction is run when others come first, before that is reported.
@@ -56,6 +57,7 @@ struct Inner {
     clock: Clock,
     hand_off: HandOff,
     settlements: mpsc::UnboundedSender<Settlement>,
+    open_slots: OpenSlots,
 }
 
 impl Store {
@@ -142,6 +144,15 @@ impl Store {
     /// Where the relay's outcomes for rows of this database go.
     pub(crate) fn settlements(&self) -> mpsc::UnboundedSender<Settlement> {
         self.0.settlements.clone()
+    }
+
+    /// Who this process is to others that share the database; new with every start.
+    pub(crate) fn owner(&self) -> &str {
+        self.0.hand_off.owner()
+    }
+
+    pub(crate) fn open_slots(&self) -> &OpenSlots {
+        &self.0.open_slots
     }
 
     /// The dialect.

@@ -9,6 +9,7 @@ mod m0001_messaging;
 mod m0002_gateway;
 mod m0003_saga;
 mod m0004_worker;
+mod m0005_rotation;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait,
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_gateway::Migration),
             Box::new(m0003_saga::Migration),
             Box::new(m0004_worker::Migration),
+            Box::new(m0005_rotation::Migration),
         ]
     }
 }

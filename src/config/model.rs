@@ -84,6 +84,7 @@ pub(crate) struct Relay {
     pub(crate) handoff: usize,
     pub(crate) lease: Duration,
     pub(crate) sweep_interval: Duration,
+    pub(crate) slot_bytes: usize,
     pub(crate) confirm_timeout: Duration,
     pub(crate) max_attempts: u32,
     pub(crate) max_message_bytes: usize,

@@ -123,6 +123,7 @@ fn relay(values: &Values) -> Result<Relay, Problem> {
         handoff: get(values, "relay.handoff")?,
         lease: get(values, "relay.lease")?,
         sweep_interval: get(values, "relay.sweep_interval")?,
+        slot_bytes: get(values, "relay.slot_bytes")?,
         confirm_timeout: get(values, "relay.confirm_timeout")?,
         max_attempts: get(values, "relay.max_attempts")?,
         max_message_bytes: get(values, "relay.max_message_bytes")?,

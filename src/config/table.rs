@@ -63,6 +63,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "How long a claimed outbox message is kept from other relays"),
     row("relay.sweep_interval", "WAYBILL_RELAY_SWEEP_INTERVAL", "250ms", time(MILLISECOND, HOUR),
         "How often the outboxes are swept for messages left behind or due"),
+    row("relay.slot_bytes", "WAYBILL_RELAY_SLOT_BYTES", "16777216", count(65_536, 1_099_511_627_776),
+        "Size past which the outbox goes on in another partition, PostgreSQL only"),
     row("relay.confirm_timeout", "WAYBILL_RELAY_CONFIRM_TIMEOUT", "10s", time(Duration::from_millis(100), Duration::from_mins(10)),
         "How long a publisher confirm may take before its message counts as unknown"),
     row("relay.max_attempts", "WAYBILL_RELAY_MAX_ATTEMPTS", "20", count(1, 1_000_000),

@@ -92,8 +92,7 @@ pub(super) async fn start(
     relaying.spawn("database", database::watch(stores.all(), health.clone(), relaying.stop.clone()));
     consumers::start(config, &stores, &consuming, health, &mut consumers.tasks, &consumers.stop)?;
     for store in stores.all() {
-        let forget = |before, most| inbox::Forget { before, most };
-        let keeping = housekeeping::run(store, config.inbox_retention, forget, consumers.stop.clone());
+        let keeping = inbox::keep(store, config.inbox_retention, consumers.stop.clone());
         consumers.spawn("housekeeping", keeping);
     }
     if config.roles.contains(&Role::Saga) {
@@ -145,6 +144,7 @@ fn relay_settings(config: &config::Relay) -> relay::Settings {
         hand_off: config.handoff,
         lease: config.lease,
         sweep_interval: config.sweep_interval,
+        slot_bytes: config.slot_bytes,
         confirm_timeout: config.confirm_timeout,
         max_message_bytes: config.max_message_bytes,
         max_rejections: config.max_attempts,

@@ -172,6 +172,7 @@ async fn open(database: &TestDatabase, clock: &Clock) -> Store {
         hand_off: 1,
         lease: Duration::from_secs(30),
         sweep_interval: Duration::from_secs(1),
+        slot_bytes: 16 * 1_024 * 1_024,
         confirm_timeout: Duration::from_secs(1),
         max_message_bytes: 1 << 20,
         max_rejections: 10,

@@ -3,14 +3,18 @@
 use bytes::Bytes;
 use sea_orm::{DbErr, QueryResult};
 
-use crate::{Envelope, Exchange, Outgoing, StoreError, Timestamp, TraceContext, Transaction, Tx, classify};
+use crate::{
+    Envelope, Exchange, Outgoing, StoreError, Timestamp, TraceContext, Transaction, Tx, classify,
+    slots::Slotted,
+};
 
 /// What a claim returns of a row, in the order in which [`read`] takes it.
 pub(super) const RETURNED: &str = "id, message_id, type, exchange, routing_key, correlation_id, causation_id, \
      reply_to, traceparent, tracestate, attempt, body";
 
-/// Takes rows that are due and that nobody holds.
+/// Takes rows of one slot that are due and that nobody holds.
 pub(crate) struct Claim {
+    pub(crate) slot: i64,
     pub(crate) owner: String,
     pub(crate) lease_until: Timestamp,
     pub(crate) most: usize,
@@ -22,9 +26,10 @@ impl Transaction for Claim {
 
     async fn run(&self, tx: &Tx) -> Result<Self::Output, StoreError> {
         let lock = if tx.has_row_locks() { "FOR UPDATE SKIP LOCKED" } else { "" };
+        let table = Slotted::Outbox.table(tx.backend(), self.slot);
         let sql = format!(
-            "UPDATE outbox SET lease_owner = $1, lease_until = $2 WHERE id IN \
-             (SELECT id FROM outbox WHERE lease_until <= $3 ORDER BY lease_until LIMIT $4 {lock}) \
+            "UPDATE {table} SET lease_owner = $1, lease_until = $2 WHERE id IN \
+             (SELECT id FROM {table} WHERE lease_until <= $3 ORDER BY lease_until LIMIT $4 {lock}) \
              RETURNING {RETURNED}"
         );
         let most = i64::try_from(self.most).unwrap_or(i64::MAX);

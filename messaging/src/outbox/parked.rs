@@ -10,7 +10,7 @@ use super::{
     PARKED,
     claim::{RETURNED, read_all},
 };
-use crate::{Outgoing, StoreError, Timestamp, Transaction, Tx, classify};
+use crate::{Outgoing, StoreError, Timestamp, Transaction, Tx, classify, slots::Slotted};
 
 /// Rows of one routing key that are probed at once.
 const PROBES: i64 = 4;
@@ -31,13 +31,19 @@ impl ParkedKeys {
         is_news
     }
 
+    pub(crate) fn add(&self, keys: &BTreeSet<String>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(keys.iter().cloned());
+    }
+
     pub(crate) fn contains(&self, key: &str) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 }
 
-/// Takes a few parked rows of every routing key. Yields the routing keys and the messages.
+/// Takes a few parked rows of every routing key of one slot. Yields the routing keys and the messages.
 pub(crate) struct Probe {
+    pub(crate) slot: i64,
     pub(crate) owner: String,
     pub(crate) lease_until: Timestamp,
     pub(crate) most: usize,
@@ -45,8 +51,8 @@ pub(crate) struct Probe {
 
 /// Every routing key that has parked rows: one step through the index a key, however many rows it has.
 const KEYS: &str = "WITH RECURSIVE keys(k) AS (\
-     SELECT min(routing_key) FROM outbox WHERE state = 'UNROUTABLE' UNION ALL \
-     SELECT (SELECT min(routing_key) FROM outbox WHERE state = 'UNROUTABLE' AND routing_key > keys.k) \
+     SELECT min(routing_key) FROM {table} WHERE state = 'UNROUTABLE' UNION ALL \
+     SELECT (SELECT min(routing_key) FROM {table} WHERE state = 'UNROUTABLE' AND routing_key > keys.k) \
      FROM keys WHERE keys.k IS NOT NULL) SELECT k FROM keys WHERE k IS NOT NULL";
 
 impl Transaction for Probe {
@@ -54,23 +60,24 @@ impl Transaction for Probe {
     type Output = (BTreeSet<String>, Vec<Outgoing>);
 
     async fn run(&self, tx: &Tx) -> Result<Self::Output, StoreError> {
-        let rows = tx.query(KEYS, Vec::new()).await?;
+        let table = Slotted::Outbox.table(tx.backend(), self.slot);
+        let rows = tx.query(&KEYS.replace("{table}", &table), Vec::new()).await?;
         let keys: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.try_get_by_index(0)).collect();
         let keys = keys.map_err(|error| classify(&error))?;
         let mut messages = Vec::new();
         for key in &keys {
             let room = i64::try_from(self.most - messages.len()).unwrap_or(i64::MAX);
-            messages.extend(self.take(tx, key, room.min(PROBES)).await?);
+            messages.extend(self.take(tx, &table, key, room.min(PROBES)).await?);
         }
         Ok((keys, messages))
     }
 }
 
 impl Probe {
-    async fn take(&self, tx: &Tx, key: &str, most: i64) -> Result<Vec<Outgoing>, StoreError> {
+    async fn take(&self, tx: &Tx, table: &str, key: &str, most: i64) -> Result<Vec<Outgoing>, StoreError> {
         let lock = if tx.has_row_locks() { "FOR UPDATE SKIP LOCKED" } else { "" };
         let sql = format!(
-            "UPDATE outbox SET lease_owner = $1, lease_until = $2 WHERE id IN (SELECT id FROM outbox \
+            "UPDATE {table} SET lease_owner = $1, lease_until = $2 WHERE id IN (SELECT id FROM {table} \
              WHERE state = 'UNROUTABLE' AND routing_key = $3 AND lease_until = {PARKED} LIMIT $4 {lock}) \
              RETURNING {RETURNED}"
         );

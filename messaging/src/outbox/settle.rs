@@ -1,19 +1,19 @@
 //! How publications ended, written down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
 use super::{PARKED, parked};
-use crate::{Column, Rows, StoreError, Transaction, Tx};
+use crate::{Column, Rows, StoreError, Transaction, Tx, slots::Slotted};
 
 /// What has become of rows whose publication has an outcome. Only rows that are still held by `owner` are
 /// touched.
 #[derive(Default)]
 pub(crate) struct Settle {
     pub(crate) owner: String,
-    /// Confirmed and routed: they go.
-    pub(crate) confirmed: Vec<Uuid>,
+    /// Confirmed and routed: they go. By the slot that they were written to.
+    pub(crate) confirmed: BTreeMap<i64, Vec<Uuid>>,
     /// Not published: they stay.
     pub(crate) put_back: Vec<PutBack>,
     /// Routing keys on which a message was routed though others are parked there: some of those are freed.
@@ -48,10 +48,9 @@ impl Transaction for Settle {
     type Output = ();
 
     async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
-        let mut gone = Rows::new(&[("id", Column::Uuid)]);
-        self.confirmed.iter().for_each(|id| gone.push(vec![(*id).into()]));
-        let delete = "DELETE FROM outbox WHERE lease_owner = $1 AND id IN (SELECT id FROM v)";
-        tx.execute_rows(&gone, delete, vec![self.owner.as_str().into()]).await?;
+        for (slot, ids) in &self.confirmed {
+            self.clear(tx, *slot, ids).await?;
+        }
         for row in &self.put_back {
             self.put_back(tx, row).await?;
         }
@@ -63,6 +62,23 @@ impl Transaction for Settle {
 }
 
 impl Settle {
+    async fn clear(&self, tx: &Tx, slot: i64, ids: &[Uuid]) -> Result<(), StoreError> {
+        let mut gone = Rows::new(&[("id", Column::Uuid)]);
+        for id in ids {
+            gone.push(vec![(*id).into()]);
+        }
+        let delete = async |table: &str| {
+            let sql = format!("DELETE FROM {table} WHERE lease_owner = $1 AND id IN (SELECT id FROM v)");
+            tx.execute_rows(&gone, &sql, vec![self.owner.as_str().into()]).await
+        };
+        let own = Slotted::Outbox.table(tx.backend(), slot);
+        // The missing ones have moved to another slot, or are not ours any more.
+        if delete(&own).await? < ids.len() as u64 && own != Slotted::Outbox.name() {
+            delete(Slotted::Outbox.name()).await?;
+        }
+        Ok(())
+    }
+
     async fn put_back(&self, tx: &Tx, row: &PutBack) -> Result<(), StoreError> {
         let most = self.max_rejections;
         let mut params = vec![row.id.into(), self.owner.as_str().into(), row.reason.as_str().into()];

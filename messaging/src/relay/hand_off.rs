@@ -25,6 +25,8 @@ use crate::{Outgoing, Timestamp};
 #[derive(Debug)]
 pub struct Item {
     pub(crate) message: Outgoing,
+    /// Where the row was written; it may have moved since.
+    pub(crate) slot: i64,
     /// After this moment somebody else may publish it.
     pub(crate) expires: Instant,
     pub(crate) settle: mpsc::UnboundedSender<Settlement>,
@@ -37,6 +39,7 @@ pub(crate) struct Reservation {
     owner: Arc<str>,
     lease_until: Timestamp,
     expires: Instant,
+    slot: i64,
     room: OwnedSemaphorePermit,
 }
 
@@ -94,8 +97,8 @@ impl HandOff {
         if self.open.load(Ordering::Relaxed) { self.room.available_permits() } else { 0 }
     }
 
-    /// Room for `messages`, or none while the broker is away or too much is waiting.
-    pub(crate) fn reserve(&self, messages: usize, now: Timestamp) -> Option<Reservation> {
+    /// Room for `messages` of this slot, or none while the broker is away or too much is waiting.
+    pub(crate) fn reserve(&self, messages: usize, now: Timestamp, slot: i64) -> Option<Reservation> {
         if !self.open.load(Ordering::Relaxed) {
             return None;
         }
@@ -105,6 +108,7 @@ impl HandOff {
             owner: Arc::clone(&self.owner),
             lease_until: now.plus(self.lease),
             expires: Instant::now() + self.lease,
+            slot,
             room,
         })
     }
@@ -116,11 +120,11 @@ impl HandOff {
         messages: Vec<Outgoing>,
         settle: &mpsc::UnboundedSender<Settlement>,
     ) {
-        let Reservation { expires, mut room, .. } = reservation;
+        let Reservation { expires, slot, mut room, .. } = reservation;
         for message in messages {
             let Some(own) = room.split(1) else { return };
             // Once the publisher has stopped the row waits in the table for another process.
-            let _ = self.items.send(Item { message, expires, settle: settle.clone(), _room: own });
+            let _ = self.items.send(Item { message, slot, expires, settle: settle.clone(), _room: own });
         }
     }
 

@@ -79,7 +79,7 @@ impl Settler {
             let id = item.message.id;
             match end {
                 End::Confirmed => {
-                    settle.confirmed.push(id);
+                    settle.confirmed.entry(item.slot).or_default().push(id);
                     if self.parked.contains(&item.message.routing_key) {
                         settle.open_again.insert(item.message.routing_key.clone());
                     }

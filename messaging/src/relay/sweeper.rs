@@ -1,7 +1,7 @@
 //! Looks through the outbox for rows that nobody holds: their owner died or had no room, their delay is
 //! over, or they are parked and worth a probe.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -13,12 +13,15 @@ use super::{HandOff, Settings, Settlement};
 use crate::{
     Outgoing, Store, StoreError,
     outbox::{Claim, ParkedKeys, Probe},
+    slots::{self, Slotted, State},
 };
 
 /// Rows claimed at once, at most.
 const PAGE: usize = 500;
 /// Pause between two probes of what is parked.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause between two looks at slots that should have no rows. One that was committed late may be there.
+const FULL_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) struct Sweeper {
     store: Store,
@@ -37,8 +40,13 @@ impl Sweeper {
     pub(super) async fn run(self, stop: CancellationToken) {
         let settle = self.store.settlements();
         let mut probed = Instant::now();
+        let mut looked = Instant::now();
         while !stop.is_cancelled() {
-            let mut swept = self.sweep(&settle).await;
+            let full = looked.elapsed() >= FULL_LOOK_INTERVAL;
+            let mut swept = self.sweep(&settle, full).await;
+            if full {
+                looked = Instant::now();
+            }
             if swept.is_ok() && probed.elapsed() >= PROBE_INTERVAL {
                 probed = Instant::now();
                 swept = self.probe(&settle).await.and(swept);
@@ -56,16 +64,35 @@ impl Sweeper {
         }
     }
 
-    /// Claims a page of what is due and hands it over. Whether there may be more.
-    async fn sweep(&self, settle: &mpsc::UnboundedSender<Settlement>) -> Result<bool, StoreError> {
-        let due = "SELECT 1 FROM outbox WHERE lease_until <= $1 LIMIT 1";
+    /// Claims a page of what is due in every slot and hands it over. Whether there may be more.
+    async fn sweep(
+        &self,
+        settle: &mpsc::UnboundedSender<Settlement>,
+        full: bool,
+    ) -> Result<bool, StoreError> {
+        let mut more = false;
+        for slot in slots::all(&self.store, Slotted::Outbox).await? {
+            if full || matches!(slot.state, State::Open | State::Closed) {
+                more |= self.sweep_slot(settle, slot.number).await?;
+            }
+        }
+        Ok(more)
+    }
+
+    async fn sweep_slot(
+        &self,
+        settle: &mpsc::UnboundedSender<Settlement>,
+        slot: i64,
+    ) -> Result<bool, StoreError> {
+        let table = Slotted::Outbox.table(self.store.backend(), slot);
+        let due = format!("SELECT 1 FROM {table} WHERE lease_until <= $1 LIMIT 1");
         // Asked outside a transaction first: most of the time nothing is due, and SQLite's writer is precious.
-        if self.store.query(due, vec![self.store.clock().now().micros().into()]).await?.is_empty() {
+        if self.store.query(&due, vec![self.store.clock().now().micros().into()]).await?.is_empty() {
             return Ok(false);
         }
         let (claimed, room) = self
-            .claim(settle, async |owner, lease_until, most| {
-                self.store.run(Claim { owner, lease_until, most }).await
+            .claim(settle, slot, async |owner, lease_until, most| {
+                self.store.run(Claim { slot, owner, lease_until, most }).await
             })
             .await?;
         Ok(claimed > 0 && claimed == room)
@@ -73,19 +100,39 @@ impl Sweeper {
 
     /// Tries a few of the messages that no queue took.
     async fn probe(&self, settle: &mpsc::UnboundedSender<Settlement>) -> Result<(), StoreError> {
-        let parked = "SELECT 1 FROM outbox WHERE state = 'UNROUTABLE' LIMIT 1";
-        if self.store.query(parked, Vec::new()).await?.is_empty() {
-            self.parked.replace(std::collections::BTreeSet::new());
-            return Ok(());
-        }
-        let probe = async |owner, lease_until, most| {
-            let (keys, messages) = self.store.run(Probe { owner, lease_until, most }).await?;
-            if self.parked.replace(keys.clone()) {
-                tracing::warn!(routing_keys = ?keys, "messages that no queue takes wait in the outbox");
+        let mut parked = BTreeSet::new();
+        for slot in slots::all(&self.store, Slotted::Outbox).await? {
+            if matches!(slot.state, State::Open | State::Closed) {
+                parked.append(&mut self.probe_slot(settle, slot.number).await?);
             }
+        }
+        let news = self.parked.replace(parked.clone());
+        if news && !parked.is_empty() {
+            tracing::warn!(routing_keys = ?parked, "messages that no queue takes wait in the outbox");
+        }
+        Ok(())
+    }
+
+    async fn probe_slot(
+        &self,
+        settle: &mpsc::UnboundedSender<Settlement>,
+        slot: i64,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let table = Slotted::Outbox.table(self.store.backend(), slot);
+        let any = format!("SELECT 1 FROM {table} WHERE state = 'UNROUTABLE' LIMIT 1");
+        if self.store.query(&any, Vec::new()).await?.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut parked = BTreeSet::new();
+        let probe = async |owner, lease_until, most| {
+            let (keys, messages) = self.store.run(Probe { slot, owner, lease_until, most }).await?;
+            // Known before the messages go out: one that is routed frees the others.
+            self.parked.add(&keys);
+            parked = keys;
             Ok(messages)
         };
-        self.claim(settle, probe).await.map(|_| ())
+        self.claim(settle, slot, probe).await?;
+        Ok(parked)
     }
 
     /// Hands over what `take` yields, and says how much that was and how much there was room for. The room is
@@ -93,11 +140,12 @@ impl Sweeper {
     async fn claim(
         &self,
         settle: &mpsc::UnboundedSender<Settlement>,
+        slot: i64,
         take: impl AsyncFnOnce(String, crate::Timestamp, usize) -> Result<Vec<Outgoing>, StoreError>,
     ) -> Result<(usize, usize), StoreError> {
         let now = self.store.clock().now();
         let room = self.hand_off.room().min(PAGE);
-        let Some(reservation) = (room > 0).then(|| self.hand_off.reserve(room, now)).flatten() else {
+        let Some(reservation) = (room > 0).then(|| self.hand_off.reserve(room, now, slot)).flatten() else {
             return Ok((0, 0));
         };
         let messages = take(self.hand_off.owner().to_owned(), now.plus(self.lease), room).await?;

@@ -15,6 +15,7 @@ use super::{Inner, Store, classify};
 use crate::{
     Clock, StoreError,
     relay::{HandOff, Settlement},
+    slots::OpenSlots,
 };
 
 /// How to open a database.
@@ -46,7 +47,8 @@ impl Store {
             _ => postgres(&settings).await?,
         };
         let (settlements, receiver) = mpsc::unbounded_channel();
-        let inner = Inner { backend, write, read, clock: settings.clock, hand_off, settlements };
+        let (clock, open_slots) = (settings.clock, OpenSlots::default());
+        let inner = Inner { backend, write, read, clock, hand_off, settlements, open_slots };
         Ok((Self(Arc::new(inner)), receiver))
     }
 }

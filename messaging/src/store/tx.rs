@@ -9,6 +9,7 @@ use crate::{
     Outgoing, StoreError, Timestamp,
     fault::{self, Point},
     relay::Reservation,
+    slots::Slotted,
 };
 
 /// An open transaction.
@@ -16,18 +17,25 @@ pub struct Tx {
     begun: DatabaseTransaction,
     store: Store,
     now: Timestamp,
+    inbox_slot: i64,
     hand_over: Mutex<Vec<(Reservation, Vec<Outgoing>)>>,
 }
 
 impl Tx {
     pub(super) fn new(begun: DatabaseTransaction, store: &Store) -> Self {
         let now = store.clock().now();
-        Self { begun, store: store.clone(), now, hand_over: Mutex::default() }
+        let inbox_slot = store.open_slots().get(Slotted::Inbox);
+        Self { begun, store: store.clone(), now, inbox_slot, hand_over: Mutex::default() }
     }
 
     /// The moment this run began: one date for all that it writes.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The dialect.
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.store.backend()
     }
 
     /// Whether row locks are needed and understood. SQLite has one writer at a time instead.
@@ -71,8 +79,20 @@ impl Tx {
         Ok(found)
     }
 
-    pub(crate) fn reserve(&self, messages: usize) -> Option<Reservation> {
-        self.store.0.hand_off.reserve(messages, self.now)
+    /// The database as a whole: what is asked of it is not part of this transaction.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The slot of the inbox that was open when this run began. What is asked of the inbox from now on sees
+    /// all that any older slot will ever have.
+    pub(crate) fn inbox_slot(&self) -> i64 {
+        self.inbox_slot
+    }
+
+    /// Room at the relay for messages that are being written to this slot of the outbox.
+    pub(crate) fn reserve(&self, messages: usize, slot: i64) -> Option<Reservation> {
+        self.store.0.hand_off.reserve(messages, self.now, slot)
     }
 
     /// Remembers what the relay gets once this has committed.

@@ -127,6 +127,7 @@ pub fn relay_settings() -> relay::Settings {
         hand_off: 1_024,
         lease: Duration::from_secs(30),
         sweep_interval: Duration::from_millis(20),
+        slot_bytes: 256 * 1_024,
         confirm_timeout: Duration::from_secs(10),
         max_message_bytes: 10_000,
         max_rejections: 3,
