@@ -32,7 +32,12 @@ impl Patience {
     /// How long the answer to the given attempt (from 1) may take.
     pub fn timeout_of(&self, attempt: u32) -> Duration {
         let doubling = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.timeout.saturating_mul(doubling).min(self.most.max(self.timeout))
+        self.timeout.saturating_mul(doubling).min(self.longest())
+    }
+
+    /// The longest that any answer may take.
+    pub fn longest(&self) -> Duration {
+        self.most.max(self.timeout)
     }
 }
 

@@ -162,7 +162,7 @@ fn reply(
         (StepState::Running, Action::Do, Verdict::Refused(reason)) => {
             let happened = happened(&format!("{name}_refused"), name, attempt, &reason);
             if definition.steps[step].kind == Kind::Retriable {
-                let out = stuck(instance, step, &reason);
+                let out = stuck(instance, step, &reason, None);
                 return Transition { happened, out };
             }
             instance.steps[step] = StepState::Refused;
@@ -178,7 +178,7 @@ fn reply(
         }
         (StepState::Compensating, Action::Undo, Verdict::Refused(reason)) => {
             let happened = happened(&format!("{name}_compensation_refused"), name, attempt, &reason);
-            Transition { happened, out: stuck(instance, step, &reason) }
+            Transition { happened, out: stuck(instance, step, &reason, None) }
         }
         // The command's answer while its compensation is out, or the other way round: what is out decides.
         (_, action, verdict) => late(name, action, &verdict),
@@ -203,9 +203,16 @@ fn deadline(definition: &Definition, instance: &mut Instance, now: Timestamp) ->
     }
     let (action, patience) = out_now(definition, instance, step);
     let name = definition.steps[step].name;
-    if instance.attempt < patience.attempts {
-        instance.attempt += 1;
-        instance.deadline_at = Some(now.plus(patience.timeout_of(instance.attempt)));
+    let is_stuck = instance.state == InstanceState::Stuck;
+    if is_stuck || instance.attempt < patience.attempts {
+        // A stuck saga goes on asking, seldom, so that it frees itself when the participant is back.
+        let wait = if is_stuck {
+            patience.longest()
+        } else {
+            instance.attempt += 1;
+            patience.timeout_of(instance.attempt)
+        };
+        instance.deadline_at = Some(now.plus(wait));
         let event = match action {
             Action::Do => format!("{name}_retried"),
             Action::Undo => format!("{name}_compensation_retried"),
@@ -228,7 +235,7 @@ fn deadline(definition: &Definition, instance: &mut Instance, now: Timestamp) ->
         instance.steps[step] = StepState::InDoubt;
         turn_back(definition, instance, &reason, now)
     } else {
-        stuck(instance, step, &reason)
+        stuck(instance, step, &reason, Some(now.plus(patience.longest())))
     };
     Some(Transition { happened, out })
 }
@@ -325,11 +332,14 @@ fn out_now(definition: &Definition, instance: &Instance, step: usize) -> (Action
     }
 }
 
-fn stuck(instance: &mut Instance, step: usize, reason: &str) -> Vec<Out> {
+/// Announced once, however often it is said again. `ask_again_at`: `None` where an answer has been given,
+/// and asking again would only bring the same one.
+fn stuck(instance: &mut Instance, step: usize, reason: &str, ask_again_at: Option<Timestamp>) -> Vec<Out> {
+    let was_stuck = instance.state == InstanceState::Stuck;
     instance.state = InstanceState::Stuck;
     reason.clone_into(&mut instance.reason);
-    instance.deadline_at = None;
-    vec![Out::Stuck(step)]
+    instance.deadline_at = ask_again_at;
+    if was_stuck { Vec::new() } else { vec![Out::Stuck(step)] }
 }
 
 fn end(instance: &mut Instance, state: InstanceState, now: Timestamp) {

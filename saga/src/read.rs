@@ -116,6 +116,20 @@ pub fn may_cancel(view: &InstanceView) -> Result<(), String> {
     machine::may_cancel(&definition(), &steps)
 }
 
+/// Whether a dispatch is being undone or has been, seen through a `Stuck`.
+pub fn is_going_back(view: &InstanceView) -> bool {
+    match view.state {
+        InstanceState::Compensating | InstanceState::Compensated => true,
+        InstanceState::Running | InstanceState::Completed => false,
+        InstanceState::Stuck => view.steps.iter().any(|step| step.state == StepState::Compensating),
+    }
+}
+
+/// Whether a cancel request has nothing to change any more: the dispatch goes back, or never will.
+pub fn has_decided_about_cancelling(view: &InstanceView) -> bool {
+    is_going_back(view) || may_cancel(view).is_err()
+}
+
 fn view(instance: Instance) -> InstanceView {
     let definition = definition();
     let steps = definition.steps.iter().zip(&instance.steps).map(|(step, state)| StepView {

@@ -170,7 +170,38 @@ fn after_the_pivot_the_saga_only_goes_forward_and_ends_stuck_if_it_cannot() {
         run.time_out();
     }
     assert_eq!(run.state(), InstanceState::Stuck);
-    assert_eq!((run.ends.as_slice(), run.instance.deadline_at), ([Out::Stuck(3)].as_slice(), None));
+    assert_eq!(run.ends, [Out::Stuck(3)]);
+}
+
+#[test]
+fn a_stuck_saga_asks_again_seldom_and_is_announced_once() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch);
+    for _ in 0..ATTEMPTS * 2 {
+        run.time_out();
+    }
+    let asked = run.sent.len();
+    for again in 1..=3 {
+        assert_eq!(run.instance.deadline_at.unwrap().since(run.now), TIMEOUT * 20);
+        run.time_out();
+        assert_eq!((run.state(), run.sent.len()), (InstanceState::Stuck, asked + again));
+        assert_eq!(run.events.last().unwrap(), "complete_order_retried");
+    }
+    assert_eq!(run.ends, [Out::Stuck(3)]);
+    run.done(CompleteOrder);
+    assert_eq!(run.ends, [Out::Stuck(3), Out::Completed]);
+}
+
+#[test]
+fn a_stuck_saga_that_gets_a_refusal_stays_stuck_and_asks_no_more() {
+    let mut run = Run::begin();
+    run.done(AcceptOrder).refused(ReservePayment);
+    for _ in 0..ATTEMPTS * 2 {
+        run.time_out();
+    }
+    run.refused(CancelOrder).refused(CancelOrder);
+    assert_eq!((run.state(), run.instance.deadline_at), (InstanceState::Stuck, None));
+    assert_eq!((run.ends.as_slice(), run.instance.reason.as_str()), ([Out::Stuck(0)].as_slice(), "no"));
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub(super) fn step_colour(state: StepState) -> Colour {
     }
 }
 
-/// The states that nothing follows by itself. A stuck dispatch goes on only when an operator acts.
+/// The states that nothing is known to follow. A stuck dispatch goes on when an operator acts, or when the answer
+/// comes that it waits for.
 pub(super) fn is_end(state: DispatchState) -> bool {
     match state {
         DispatchState::Completed | DispatchState::Cancelled | DispatchState::Stuck => true,

@@ -1,6 +1,6 @@
 //! What can happen next in a world.
 
-use waybill_saga::Command;
+use waybill_saga::{Command, Instance, machine::may_cancel};
 
 use crate::{
     Shipped,
@@ -19,6 +19,8 @@ pub(crate) enum Action {
     Reconcile(usize),
     /// The gateway commits a cancel request.
     Cancel(usize),
+    /// The gateway sends the cancel request of a dispatch whose saga has not decided it again.
+    CancelAgain(usize),
     /// A deadline passes.
     Deadline(usize),
     /// The relay publishes a row, hears the confirm and clears the row.
@@ -79,6 +81,9 @@ impl<const N: usize> Shipped<N> {
         if self.reconciles(flow) {
             actions.push(Action::Reconcile(d));
         }
+        if self.cancels_again(flow) {
+            actions.push(Action::CancelAgain(d));
+        }
         if self.has_deadline(flow) && (flow.is_quiet() || left.early > 0) {
             actions.push(Action::Deadline(d));
         }
@@ -121,13 +126,32 @@ impl<const N: usize> Shipped<N> {
         self.broken != Some(Broken::NoReconcile) && flow.has_lost_its_request()
     }
 
+    pub(crate) fn cancels_again(&self, flow: &Flow) -> bool {
+        self.broken != Some(Broken::CancelNotKept) && flow.has_lost_its_cancel() && !self.has_decided(flow)
+    }
+
+    /// Whether a cancel request has nothing to change any more.
+    pub(crate) fn has_decided(&self, flow: &Flow) -> bool {
+        let decided = |saga: &Instance| {
+            saga.is_going_back() || may_cancel(self.machine.definition(), &saga.steps).is_err()
+        };
+        self.machine.instance(flow.saga).is_some_and(decided)
+    }
+
     pub(crate) fn has_deadline(&self, flow: &Flow) -> bool {
         self.machine.instance(flow.saga).is_some_and(|instance| instance.deadline_at.is_some())
     }
 
     /// Whether nothing moves any more unless something more goes wrong.
     pub(crate) fn rests(&self, world: &World<N>) -> bool {
-        world.flows.iter().all(|f| f.accepted && f.is_quiet() && !self.has_deadline(f) && !self.reconciles(f))
+        let rests = |flow: &Flow| {
+            flow.accepted
+                && flow.is_quiet()
+                && !self.has_deadline(flow)
+                && !self.reconciles(flow)
+                && !self.cancels_again(flow)
+        };
+        world.flows.iter().all(rests)
     }
 }
 

@@ -64,3 +64,9 @@ fn a_consumer_that_is_silent_about_what_it_knows_is_found() {
     let faults = Faults { amnesias: 1, ..Faults::default() };
     finds(Broken::NoReplyToDuplicates, faults, property::NOT_STUCK);
 }
+
+#[test]
+fn a_cancel_request_that_is_not_kept_is_found() {
+    let faults = Faults { amnesias: 1, cancels: 1, ..Faults::default() };
+    finds(Broken::CancelNotKept, faults, property::CANCEL_HEARD);
+}

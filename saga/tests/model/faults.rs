@@ -32,6 +32,8 @@ pub(crate) enum Broken {
     ClearedBeforeConfirm,
     /// The gateway never sends a request again.
     NoReconcile,
+    /// The gateway sends a cancel request once and forgets it.
+    CancelNotKept,
     /// A consumer that knows a message acknowledges it without a word.
     NoReplyToDuplicates,
     /// A participant trusts its inbox alone and does not look at its row.

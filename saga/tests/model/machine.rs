@@ -125,6 +125,11 @@ impl Machine {
         self.instances.len()
     }
 
+    /// What it runs.
+    pub(crate) const fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
     /// The instance itself.
     pub(crate) fn instance(&self, saga: Saga) -> Option<&Instance> {
         self.instances.get(usize::from(saga.0).checked_sub(1)?)

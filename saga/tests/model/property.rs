@@ -21,7 +21,8 @@ pub(crate) const NO_WAY_BACK: &str = "after the pivot nothing is undone";
 pub(crate) const NOTHING_BURIED: &str = "no message is a dead letter";
 pub(crate) const ANNOUNCED_ONCE: &str = "an end is announced once";
 pub(crate) const ENDS: &str = "at rest every accepted dispatch has ended";
-pub(crate) const NOT_STUCK: &str = "none is left stuck unless all its attempts are lost";
+pub(crate) const NOT_STUCK: &str = "what is stuck is freed by its next deadline";
+pub(crate) const CANCEL_HEARD: &str = "an undecided cancel request is on its way or is sent again";
 
 type P<const N: usize> = Property<Shipped<N>>;
 
@@ -68,11 +69,16 @@ fn invariants<const N: usize>() -> Vec<P<N>> {
             every(m, w, |flow, saga| flow.ghost.ends == u8::from(saga.is_some_and(|i| i.state.is_end())))
         }),
         Property::always(ENDS, |m, w| {
-            let over = |i: &Instance| i.state.is_end() || i.state == InstanceState::Stuck;
-            !m.rests(w) || every(m, w, |_, saga| saga.is_some_and(over))
+            !m.rests(w) || every(m, w, |_, saga| saga.is_some_and(|saga| saga.state.is_end()))
         }),
         Property::always(NOT_STUCK, |m, w| {
-            !m.rests(w) || !any(m, w, InstanceState::Stuck) || m.may_stay_stuck(w)
+            every(m, w, |flow, saga| {
+                !is(saga, InstanceState::Stuck) || !flow.is_quiet() || m.is_freed_by_its_deadline(*flow)
+            })
+        }),
+        Property::always(CANCEL_HEARD, |m: &Shipped<N>, w: &World<N>| {
+            let waits_for_nothing = |f: &Flow| f.has_lost_its_cancel() && !m.cancels_again(f);
+            w.flows.iter().all(|flow| !waits_for_nothing(flow) || m.has_decided(flow))
         }),
     ]
 }
@@ -103,14 +109,6 @@ fn no_way_back(flow: &Flow, saga: Option<&Instance>) -> bool {
     saga.is_none_or(|saga| {
         saga.steps[2] != StepState::Done || !(saga.is_going_back() || undoing.into_iter().any(sent))
     })
-}
-
-impl<const N: usize> Shipped<N> {
-    /// The last attempt of a step was sent, and then the broker forgot it with all those before it.
-    fn may_stay_stuck(&self, world: &World<N>) -> bool {
-        let early = u32::from(self.faults.early - world.left.early);
-        world.left.amnesias < self.faults.amnesias && early + 1 >= 2 * self.attempts
-    }
 }
 
 fn ends<const N: usize>(model: &Shipped<N>) -> Vec<P<N>> {

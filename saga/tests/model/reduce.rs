@@ -45,7 +45,8 @@ fn drop_known(flow: &mut Flow) {
     }
 }
 
-fn publish_all(flow: &mut Flow) {
+/// Publishes what waits in the outbox.
+pub(crate) fn publish_all(flow: &mut Flow) {
     flow.queues.append(flow.outbox);
     flow.outbox = Bag::default();
 }

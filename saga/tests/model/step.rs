@@ -10,6 +10,7 @@ use crate::{
     machine::{Event, Saga},
     message::{Answer, Message},
     participant::{Habits, decide},
+    reduce::publish_all,
     world::{Flow, World},
 };
 
@@ -25,8 +26,10 @@ impl<const N: usize> Shipped<N> {
             Action::Reconcile(d) => flows[d].append(Message::Request),
             Action::Cancel(d) => {
                 left.cancels -= 1;
+                flows[d].cancelling = true;
                 flows[d].append(Message::Cancel);
             }
+            Action::CancelAgain(d) => flows[d].append(Message::Cancel),
             Action::Deadline(d) => {
                 left.early -= u8::from(!flows[d].is_quiet());
                 self.moves(&mut flows[d], Event::Deadline);
@@ -100,6 +103,17 @@ impl<const N: usize> Shipped<N> {
         }
         if let Some(reply) = reply {
             flow.append(reply);
+        }
+    }
+
+    /// Whether the next deadline of a dispatch gets an answer and moves it on, if nothing goes wrong any more.
+    pub(crate) fn is_freed_by_its_deadline(&self, mut flow: Flow) -> bool {
+        let stuck_at = flow.saga;
+        self.moves(&mut flow, Event::Deadline);
+        loop {
+            publish_all(&mut flow);
+            let Some(message) = flow.queues.messages().next() else { return flow.saga != stuck_at };
+            self.handle(&mut flow, message, How::Well);
         }
     }
 

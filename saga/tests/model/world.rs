@@ -15,6 +15,8 @@ use crate::{
 pub(crate) struct Flow {
     /// The gateway's row.
     pub(crate) accepted: bool,
+    /// The gateway keeps a cancel request.
+    pub(crate) cancelling: bool,
     pub(crate) saga: Saga,
     pub(crate) order: Row,
     pub(crate) payment: Row,
@@ -95,6 +97,13 @@ impl Flow {
         let waits =
             [self.outbox, self.unheard, self.queues].into_iter().any(|bag| bag.holds(Message::Request));
         self.accepted && self.saga == Saga::NONE && !waits
+    }
+
+    /// Whether the same goes for its cancel request, as far as the messages tell.
+    pub(crate) fn has_lost_its_cancel(&self) -> bool {
+        let waits =
+            [self.outbox, self.unheard, self.queues].into_iter().any(|bag| bag.holds(Message::Cancel));
+        self.cancelling && !waits
     }
 
     /// The broker loses all its messages.
