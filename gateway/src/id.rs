@@ -25,6 +25,12 @@ impl Ids {
     }
 }
 
+/// Names the outbox row of a dispatch's cancel request: it follows from the dispatch's name, and no dispatch
+/// is named like it, because the version (RFC 9562) is 8 where theirs is 7.
+pub(crate) fn of_cancel(dispatch_id: Uuid) -> Uuid {
+    Uuid::from_u128(dispatch_id.as_u128() ^ (0xf << 76))
+}
+
 /// Sorts before every name given at `moment` or later, and after every one given a millisecond earlier.
 pub(crate) fn floor(moment: Timestamp) -> String {
     let millis = u64::try_from(moment.millis()).unwrap_or_default().min((1 << 48) - 1);
@@ -36,6 +42,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_cancel_request_is_named_after_its_dispatch_and_like_none() {
+        let dispatch_id = Ids::new(Clock::system()).next();
+        let name = of_cancel(dispatch_id);
+        assert_eq!((name.get_version_num(), dispatch_id.get_version_num()), (8, 7));
+        assert_eq!(of_cancel(name), dispatch_id);
+    }
 
     #[test]
     fn names_sort_by_time_as_text() {

@@ -6,6 +6,7 @@
 //! `view`. `reconcile` sends again what the broker may have lost.
 
 mod accept;
+mod cancel;
 mod content;
 mod edge;
 mod id;

@@ -1,14 +1,14 @@
-//! Should the broker lose everything it holds, every accepted dispatch still begins: what was accepted a
-//! while ago and has no saga is sent again.
+//! Should the broker lose everything it holds, every accepted dispatch still begins, and every cancel
+//! request is decided: what was sent a while ago and has not arrived is sent again.
 //!
 //! Sending again is harmless, the message is the same one. It is still done sparingly, because the usual
-//! reason for a saga that has not begun is that much is waiting: not while the message is in the outbox,
+//! reason for what has not arrived is that much is waiting: not while the message is in the outbox,
 //! a bounded number at a time, and for one dispatch at growing intervals.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+mod look;
+mod pace;
+
+use std::{collections::HashSet, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -16,119 +16,120 @@ use waybill_messaging::{
     Column, Outgoing, Rows, Store, StoreError, Timestamp, Transaction, Tx, classify, health::Health, outbox,
 };
 
-use crate::{
-    id, readiness,
-    row::{self, Row},
+use self::{
+    look::{Found, look},
+    pace::Pace,
 };
+use crate::readiness;
 
 const INTERVAL: Duration = Duration::from_secs(5);
-/// A saga begins within milliseconds; after this long something is in its way.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest interval between two sendings of one message.
-const MAX_PATIENCE: Duration = Duration::from_mins(30);
-/// Messages sent again in one run, at most.
+/// Messages of one kind sent again in one run, at most.
 const MAX_SENT: usize = 500;
-/// Rows looked at in one statement.
-const PAGE: i64 = 1_000;
+
+/// What may have been lost on its way to the saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The request that starts it.
+    Request,
+    /// The request to undo it.
+    Cancel,
+}
+
+impl Kind {
+    /// Notes that those of the set `v` have arrived; `$1` is now.
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Request => {
+                "UPDATE dispatches SET saga_started_at = $1 \
+                 WHERE saga_started_at IS NULL AND dispatch_id IN (SELECT id FROM v)"
+            }
+            Self::Cancel => {
+                "UPDATE dispatches SET cancel_requested_at = NULL \
+                 WHERE cancel_requested_at <= $1 AND dispatch_id IN (SELECT id FROM v)"
+            }
+        }
+    }
+
+    fn warn(self, sent: usize) {
+        match self {
+            Self::Request => tracing::warn!(sent, "dispatches without a saga were sent again"),
+            Self::Cancel => tracing::warn!(sent, "cancel requests without a decision were sent again"),
+        }
+    }
+}
 
 /// The loop.
 pub(crate) struct Reconcile {
     store: Store,
     health: Health,
-    /// What was sent again and has still not begun: when it may be sent next, and the interval after that.
-    /// Lost with the process, which costs one sending too many.
-    sent: HashMap<String, (Timestamp, Duration)>,
+    paces: [(Kind, Pace); 2],
 }
 
 impl Reconcile {
     pub(crate) fn new(store: Store, health: Health) -> Self {
-        Self { store, health, sent: HashMap::new() }
+        let paces = [(Kind::Request, Pace::default()), (Kind::Cancel, Pace::default())];
+        Self { store, health, paces }
     }
 
     /// Runs at once and then at intervals, until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let outcome = self.run_once().await;
-            readiness::report(&self.health, outcome.as_ref().err());
-            match outcome {
-                Ok(0) => {}
-                Ok(sent) => tracing::warn!(sent, "dispatches without a saga were sent again"),
-                Err(error) => tracing::warn!(%error, "dispatches without a saga were not looked for"),
+            for (kind, pace) in &mut self.paces {
+                let outcome = run_once(&self.store, *kind, pace).await;
+                readiness::report(&self.health, outcome.as_ref().err());
+                match outcome {
+                    Ok(0) => {}
+                    Ok(sent) => kind.warn(sent),
+                    Err(error) => tracing::warn!(%error, ?kind, "what was lost was not looked for"),
+                }
             }
             if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
                 return;
             }
         }
     }
-
-    /// Looks at everything that waits, oldest first, and returns how many messages were sent again.
-    async fn run_once(&mut self) -> Result<usize, StoreError> {
-        let mut after = String::new();
-        let mut sent = 0;
-        let mut waiting = HashSet::new();
-        loop {
-            let now = self.store.clock().now();
-            let page = look(&self.store, &after, now.minus(PATIENCE)).await?;
-            let Some((last, _)) = page.last() else { break };
-            after.clone_from(&last.dispatch_id);
-            let (begun, not_begun): (Vec<_>, Vec<_>) = page.into_iter().partition(|(_, has_saga)| *has_saga);
-            let again: Vec<Row> = not_begun.into_iter().map(|(row, _)| row).collect();
-            waiting.extend(again.iter().map(|row| row.dispatch_id.clone()));
-            let due = self.due(again, now, MAX_SENT - sent);
-            let work = Settle {
-                begun: begun.into_iter().map(|(row, _)| row.dispatch_id).collect(),
-                again: due.iter().filter_map(Row::start_message).collect(),
-            };
-            if !work.begun.is_empty() || !work.again.is_empty() {
-                sent += self.store.run(work).await?;
-            }
-            self.remember(&due, now);
-        }
-        self.sent.retain(|id, _| waiting.contains(id));
-        Ok(sent)
-    }
-
-    /// Those of `rows` whose turn it is, at most `most`.
-    fn due(&self, mut rows: Vec<Row>, now: Timestamp, most: usize) -> Vec<Row> {
-        rows.retain(|row| self.sent.get(&row.dispatch_id).is_none_or(|(next, _)| *next <= now));
-        rows.truncate(most);
-        rows
-    }
-
-    fn remember(&mut self, rows: &[Row], now: Timestamp) {
-        for row in rows {
-            let interval = self.sent.get(&row.dispatch_id).map_or(PATIENCE, |(_, interval)| *interval);
-            let next = (now.plus(interval), (interval * 2).min(MAX_PATIENCE));
-            self.sent.insert(row.dispatch_id.clone(), next);
-        }
-    }
 }
 
-/// A page of dispatches that were accepted before `until` and are not known to have a saga, each with
-/// whether it has one.
-async fn look(store: &Store, after: &str, until: Timestamp) -> Result<Vec<(Row, bool)>, StoreError> {
-    let sql = format!(
-        "SELECT {}, CASE WHEN s.dispatch_id IS NULL THEN 0 ELSE 1 END \
-         FROM dispatches d LEFT JOIN saga_instances s ON s.dispatch_id = d.dispatch_id \
-         WHERE d.saga_started_at IS NULL AND d.dispatch_id > $1 AND d.dispatch_id < $2 \
-         AND d.accepted_at < $3 ORDER BY d.dispatch_id LIMIT $4",
-        row::COLUMNS
-    );
-    // A dispatch is named before it is accepted: with this bound the many new ones are not even looked at.
-    let bound = id::floor(until.plus(Duration::from_millis(1)));
-    let params = vec![after.into(), bound.into(), until.micros().into(), PAGE.into()];
-    let found = store.query(&sql, params).await?;
-    let has_saga = row::COLUMNS.split(',').count();
-    let read = |row| {
-        let begun: i32 = sea_orm::QueryResult::try_get_by_index(row, has_saga).map_err(|e| classify(&e))?;
-        Ok((row::read(row)?, begun == 1))
-    };
-    found.iter().map(read).collect()
+/// Looks at everything of that kind that waits, oldest first, and returns how many were sent again.
+async fn run_once(store: &Store, kind: Kind, pace: &mut Pace) -> Result<usize, StoreError> {
+    let mut after = String::new();
+    let mut sent = 0;
+    let mut waiting = HashSet::new();
+    loop {
+        let now = store.clock().now();
+        let rows = look(store, kind, &after, now.minus(pace::PATIENCE)).await?;
+        let Some(last) = rows.last() else { break };
+        after.clone_from(&last.dispatch_id);
+        let (arrived, missing): (Vec<_>, Vec<_>) = rows.into_iter().partition(|found| found.has_arrived);
+        waiting.extend(missing.iter().map(|found| found.dispatch_id.clone()));
+        let again = due(pace, missing, now, MAX_SENT - sent);
+        let work = Settle {
+            kind,
+            arrived: arrived.into_iter().map(|found| found.dispatch_id).collect(),
+            again: again.iter().filter_map(|found| found.message.clone()).collect(),
+        };
+        if !work.arrived.is_empty() || !work.again.is_empty() {
+            sent += store.run(work).await?;
+        }
+        for found in again {
+            pace.note(found.dispatch_id, now);
+        }
+    }
+    pace.keep(&waiting);
+    Ok(sent)
 }
 
-/// Marks what has begun and sends the rest again.
+/// Those of `lost` whose turn it is, at most `most`.
+fn due(pace: &Pace, mut lost: Vec<Found>, now: Timestamp, most: usize) -> Vec<Found> {
+    lost.retain(|found| pace.is_due(&found.dispatch_id, now));
+    lost.truncate(most);
+    lost
+}
+
+/// Marks what has arrived and sends the rest again.
 struct Settle {
-    begun: Vec<String>,
+    kind: Kind,
+    arrived: Vec<String>,
     again: Vec<Outgoing>,
 }
 
@@ -138,24 +139,25 @@ impl Transaction for Settle {
     type Output = usize;
 
     async fn run(&self, tx: &Tx) -> Result<usize, StoreError> {
-        let begun = Rows::ids(self.begun.iter().map(String::as_str));
-        let mark = "UPDATE dispatches SET saga_started_at = $1 \
-                    WHERE saga_started_at IS NULL AND dispatch_id IN (SELECT id FROM v)";
-        tx.execute_rows(&begun, mark, vec![tx.now().micros().into()]).await?;
-        let waiting = in_outbox(tx, &self.again).await?;
-        let lost: Vec<_> = self.again.iter().filter(|m| !waiting.contains(&m.id)).cloned().collect();
+        let arrived = Rows::ids(self.arrived.iter().map(String::as_str));
+        tx.execute_rows(&arrived, self.kind.mark(), vec![tx.now().micros().into()]).await?;
+        let lost = not_waiting(tx, &self.again).await?;
         let sent = lost.len();
         outbox::append(tx, lost).await?;
         Ok(sent)
     }
 }
 
-/// Which of them have not left the outbox yet, as far as they went in under this very id.
-async fn in_outbox(tx: &Tx, messages: &[Outgoing]) -> Result<HashSet<Uuid>, StoreError> {
+/// Those that do not wait in the outbox under this very id.
+pub(crate) async fn not_waiting(tx: &Tx, messages: &[Outgoing]) -> Result<Vec<Outgoing>, StoreError> {
     let mut ids = Rows::new(&[("id", Column::Uuid)]);
     for message in messages {
         ids.push(vec![message.id.into()]);
     }
     let found = tx.query_rows(&ids, "SELECT o.id FROM outbox o JOIN v ON o.id = v.id", Vec::new()).await?;
-    found.iter().map(|row| row.try_get_by_index(0).map_err(|e| classify(&e))).collect()
+    let waiting: HashSet<Uuid> = found
+        .iter()
+        .map(|row| row.try_get_by_index(0).map_err(|e| classify(&e)))
+        .collect::<Result<_, _>>()?;
+    Ok(messages.iter().filter(|message| !waiting.contains(&message.id)).cloned().collect())
 }

@@ -10,6 +10,7 @@ mod m0002_gateway;
 mod m0003_saga;
 mod m0004_worker;
 mod m0005_rotation;
+mod m0006_cancel;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait,
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_saga::Migration),
             Box::new(m0004_worker::Migration),
             Box::new(m0005_rotation::Migration),
+            Box::new(m0006_cancel::Migration),
         ]
     }
 }

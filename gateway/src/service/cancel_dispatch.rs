@@ -2,29 +2,18 @@
 //!
 //! The saga alone decides: the request races with the pivot, and what this answers is what the saga has
 //! written. When it has not decided in time, the answer is the dispatch as it stands; the request is
-//! committed and will be decided, unless the broker forgets it: then ask again.
+//! committed and will be decided.
 
 use std::time::Duration;
 
-use prost::{Message, Name};
 use tokio::time::Instant;
 use tonic::Status;
-use uuid::Uuid;
-use waybill_messaging::{Envelope, Exchange, Outgoing, StoreError, TraceContext, Transaction, Tx, outbox};
 use waybill_proto::v1;
-use waybill_saga::{
-    InstanceState,
-    read::{self, InstanceView},
-};
+use waybill_saga::read::{self, InstanceView};
 
 use super::Service;
 use crate::{
-    edge::Call,
-    request::{MAX_ID, ROUTING_KEY},
-    row::{Key, Row},
-    status, time,
-    versions::Watched,
-    violations::Violations,
+    cancel::Ask, edge::Call, request::MAX_ID, row::Key, status, versions::Watched, violations::Violations,
 };
 
 const MAX_REASON: usize = 500;
@@ -46,7 +35,7 @@ pub(super) async fn handle(
         Decision::GoesBack => before,
         Decision::Open => {
             let version = before.map_or(0, |instance| instance.version);
-            ask(service, call, &row, reason).await?;
+            ask(service, call, &dispatch_id, reason).await?;
             wait(service, call, &dispatch_id, watched, version).await?
         }
     };
@@ -72,56 +61,20 @@ enum Decision {
 /// Errors: `FAILED_PRECONDITION` when it never will.
 fn decision(dispatch_id: &str, instance: Option<&InstanceView>) -> Result<Decision, Status> {
     let Some(instance) = instance else { return Ok(Decision::Open) };
-    match instance.state {
-        InstanceState::Compensating | InstanceState::Compensated => Ok(Decision::GoesBack),
-        InstanceState::Running | InstanceState::Completed | InstanceState::Stuck => {
-            let allowed = read::may_cancel(instance).map(|()| Decision::Open);
-            allowed.map_err(|why| status::not_cancellable(dispatch_id, &why))
-        }
+    if read::is_going_back(instance) {
+        return Ok(Decision::GoesBack);
     }
+    let allowed = read::may_cancel(instance).map(|()| Decision::Open);
+    allowed.map_err(|why| status::not_cancellable(dispatch_id, &why))
 }
 
-/// Puts the request to the saga into the outbox.
-struct Ask(Outgoing);
-
-impl Transaction for Ask {
-    const NAME: &'static str = "gateway.cancel";
-    type Output = ();
-
-    async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
-        outbox::append(tx, vec![self.0.clone()]).await
-    }
-}
-
-async fn ask(service: &Service, call: &Call, row: &Row, reason: String) -> Result<(), Status> {
-    let requested_at = Some(time::to_wire(service.store.clock().now()));
-    let body = v1::CancelRequested {
-        dispatch_id: row.dispatch_id.clone(),
-        order_id: row.request.order_id.clone(),
-        reason,
-        requested_at,
-    };
-    let message = cancel_message(&row.dispatch_id, &body, call.trace.clone());
+async fn ask(service: &Service, call: &Call, dispatch_id: &str, reason: String) -> Result<(), Status> {
+    let ask = Ask { dispatch_id: dispatch_id.to_owned(), reason, trace: call.trace.clone() };
     // Detached, so that a caller who goes away leaves no half-done transaction; `Store` sees to that.
-    service.store.run(Ask(message)).await.map_err(|error| {
+    service.store.run(ask).await.map_err(|error| {
         tracing::error!(%error, "cancel request not committed");
         status::write_failed(&error)
     })
-}
-
-fn cancel_message(dispatch_id: &str, body: &v1::CancelRequested, trace: TraceContext) -> Outgoing {
-    let envelope = Envelope {
-        // Every call asks anew: the first may have come too early for the saga to obey.
-        message_id: format!("{dispatch_id}:cancel:{}", Uuid::now_v7()),
-        type_name: v1::CancelRequested::full_name(),
-        correlation_id: dispatch_id.to_owned(),
-        causation_id: String::new(),
-        reply_to: String::new(),
-        trace,
-        attempt: 1,
-        body: body.encode_to_vec().into(),
-    };
-    Outgoing::new(Exchange::Dispatch, ROUTING_KEY, envelope)
 }
 
 /// The saga as it stands when it has decided, or when the time is up.

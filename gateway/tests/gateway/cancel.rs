@@ -19,6 +19,8 @@ on_both_databases!(
     what_is_cancelled_already_succeeds_and_asks_nobody,
     what_only_goes_forward_is_refused,
     an_undecided_request_is_answered_with_the_dispatch_as_it_stands,
+    asking_twice_is_one_message_with_the_first_reason,
+    what_goes_back_and_is_stuck_asks_nobody,
     a_bad_request_is_refused,
 );
 
@@ -51,7 +53,7 @@ async fn the_saga_is_asked_and_its_decision_is_the_answer(database: TestDatabase
         "SELECT routing_key || '|' || correlation_id FROM outbox WHERE type = 'dispatch.v1.CancelRequested'";
     assert_eq!(rig.database.texts(sql).await, [format!("dispatch.requested|{id}")]);
     let ids = rig.database.texts("SELECT message_id FROM outbox ORDER BY created_at, id").await;
-    assert!(ids[1].starts_with(&format!("{id}:cancel:")), "{ids:?}");
+    assert_eq!(ids[1], format!("{id}:cancel"));
     let sql = "SELECT body FROM outbox WHERE type = 'dispatch.v1.CancelRequested'";
     let body: Vec<u8> = rig.database.query(sql).await[0].try_get_by_index(0).unwrap();
     let asked = v1::CancelRequested::decode(body.as_slice()).unwrap();
@@ -104,6 +106,32 @@ async fn an_undecided_request_is_answered_with_the_dispatch_as_it_stands(databas
     let id = rig.accepted("1").await;
     assert_eq!(cancel(&rig, &id).await.unwrap().state(), DispatchState::Accepted);
     assert_eq!(rig.database.number(ASKED).await, 1);
+    rig.end().await;
+}
+
+async fn asking_twice_is_one_message_with_the_first_reason(database: TestDatabase) {
+    let impatient = Settings { cancel_wait: Duration::from_millis(50), ..settings() };
+    let rig = Rig::with(database, impatient).await;
+    let id = rig.accepted("1").await;
+    cancel(&rig, &id).await.unwrap();
+    let again = v1::CancelDispatchRequest { dispatch_id: id.clone(), reason: "another".into() };
+    rig.client.clone().cancel_dispatch(again.clone()).await.unwrap();
+    assert_eq!(rig.database.number(ASKED).await, 1);
+    // Once it has left the outbox, asking again sends it again.
+    rig.database.execute("DELETE FROM outbox").await;
+    rig.client.clone().cancel_dispatch(again).await.unwrap();
+    let sql = "SELECT body FROM outbox WHERE type = 'dispatch.v1.CancelRequested'";
+    let body: Vec<u8> = rig.database.query(sql).await[0].try_get_by_index(0).unwrap();
+    assert_eq!(v1::CancelRequested::decode(body.as_slice()).unwrap().reason, "changed my mind");
+    rig.end().await;
+}
+
+async fn what_goes_back_and_is_stuck_asks_nobody(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    let id = rig.accepted("1").await;
+    saga::stands(&rig.database, &id, "STUCK", "COMPENSATING,REFUSED,PENDING,PENDING", 5).await;
+    assert_eq!(cancel(&rig, &id).await.unwrap().state(), DispatchState::Stuck);
+    assert_eq!(rig.database.number(ASKED).await, 0);
     rig.end().await;
 }
 

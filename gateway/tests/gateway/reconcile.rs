@@ -1,15 +1,23 @@
-//! Dispatches whose start the broker may have lost.
+//! Dispatches whose start, or whose cancel request, the broker may have lost.
 
 use std::time::Duration;
 
+use waybill_gateway::Settings;
+use waybill_proto::v1;
 use waybill_test_support::{TestDatabase, on_both_databases};
 
-use crate::{rig::Rig, saga};
+use crate::{
+    rig::{Rig, settings},
+    saga,
+};
 
 on_both_databases!(
     what_the_broker_has_lost_is_sent_again_and_what_has_begun_is_not,
     what_waits_in_the_outbox_is_not_sent_twice,
     what_is_new_is_left_alone,
+    a_cancel_request_that_the_broker_forgets_is_sent_again,
+    a_cancel_request_that_waits_in_the_outbox_is_not_sent_twice,
+    a_cancel_request_is_kept_until_the_saga_has_decided_it,
 );
 
 const MARKED: &str = "SELECT dispatch_id FROM dispatches WHERE saga_started_at IS NOT NULL";
@@ -59,5 +67,68 @@ async fn what_is_new_is_left_alone(database: TestDatabase) {
     let rig = rig.restart().await;
     rig.until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
     assert_eq!(rig.database.number("SELECT count(*) FROM outbox").await, 0);
+    rig.end().await;
+}
+
+const KEPT: &str = "SELECT dispatch_id FROM dispatches WHERE cancel_requested_at IS NOT NULL ORDER BY 1";
+
+/// A rig that does not wait for the saga, and the dispatches of these names, asked to be undone.
+async fn cancelling<const N: usize>(database: TestDatabase, names: [&str; N]) -> (Rig, [String; N]) {
+    let rig = Rig::with(database, Settings { cancel_wait: Duration::ZERO, ..settings() }).await;
+    let mut ids = names.map(str::to_owned);
+    for id in &mut ids {
+        *id = rig.accepted(id).await;
+        saga::stands(&rig.database, id, "RUNNING", "RUNNING,PENDING,PENDING,PENDING", 1).await;
+        let request = v1::CancelDispatchRequest { dispatch_id: id.clone(), reason: "too late".into() };
+        rig.client.clone().cancel_dispatch(request).await.unwrap();
+    }
+    (rig, ids)
+}
+
+async fn a_cancel_request_that_the_broker_forgets_is_sent_again(database: TestDatabase) {
+    let (rig, [lost]) = cancelling(database, ["lost"]).await;
+    let sql = "SELECT body FROM outbox WHERE type = 'dispatch.v1.CancelRequested'";
+    let first: Vec<u8> = rig.database.query(sql).await[0].try_get_by_index(0).unwrap();
+    rig.database.execute("DELETE FROM outbox").await;
+    rig.clock.advance(LATE);
+    let rig = rig.restart().await;
+    rig.until("the message", async || rig.database.number("SELECT count(*) FROM outbox").await == 1).await;
+    assert_eq!(rig.database.texts(MESSAGES).await, [format!("{lost}:cancel|")]);
+    let again: Vec<u8> = rig.database.query(sql).await[0].try_get_by_index(0).unwrap();
+    assert_eq!(again, first);
+    assert_eq!(rig.database.texts(KEPT).await, [lost]);
+    rig.end().await;
+}
+
+async fn a_cancel_request_that_waits_in_the_outbox_is_not_sent_twice(database: TestDatabase) {
+    let (rig, [waiting, decided]) = cancelling(database, ["waiting", "decided"]).await;
+    saga::stands(&rig.database, &decided, "COMPENSATING", "COMPENSATING,PENDING,PENDING,PENDING", 2).await;
+    rig.clock.advance(LATE);
+    let rig = rig.restart().await;
+    // Forgotten in the same transaction that would have sent the other one again.
+    rig.until("the mark", async || rig.database.texts(KEPT).await == [waiting.clone()]).await;
+    let again = format!("SELECT count(*) FROM outbox WHERE message_id = '{waiting}:cancel'");
+    assert_eq!(rig.database.number(&again).await, 1);
+    rig.end().await;
+}
+
+async fn a_cancel_request_is_kept_until_the_saga_has_decided_it(database: TestDatabase) {
+    let (rig, ids) =
+        cancelling(database, ["open", "back", "cancelled", "forward", "completed", "stuck"]).await;
+    let [open, back, cancelled, forward, completed, stuck] = &ids;
+    for (id, state, steps) in [
+        (back, "COMPENSATING", "COMPENSATING,IN_DOUBT,PENDING,PENDING"),
+        (cancelled, "COMPENSATED", "COMPENSATED,PENDING,PENDING,PENDING"),
+        (forward, "RUNNING", "DONE,DONE,DONE,RUNNING"),
+        (completed, "COMPLETED", "DONE,DONE,DONE,DONE"),
+        (stuck, "STUCK", "COMPENSATING,REFUSED,PENDING,PENDING"),
+    ] {
+        saga::stands(&rig.database, id, state, steps, 2).await;
+    }
+    rig.database.execute("DELETE FROM outbox").await;
+    rig.clock.advance(LATE);
+    let rig = rig.restart().await;
+    rig.until("the marks", async || rig.database.texts(KEPT).await == [open.clone()]).await;
+    assert_eq!(rig.database.texts(MESSAGES).await, [format!("{open}:cancel|")], "only that one is sent");
     rig.end().await;
 }
