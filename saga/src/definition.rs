@@ -26,18 +26,33 @@ pub struct Patience {
     pub most: Duration,
     /// Commands sent in all.
     pub attempts: u32,
+    /// Every wait but the first is longer by up to this many percent of itself, so that the many sagas which
+    /// wait for one participant do not ask it all at once. At most 100.
+    pub jitter: u32,
 }
 
 impl Patience {
-    /// How long the answer to the given attempt (from 1) may take.
-    pub fn timeout_of(&self, attempt: u32) -> Duration {
-        let doubling = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.timeout.saturating_mul(doubling).min(self.longest())
+    /// How long the answer to the given attempt (from 1) may take. `spread`, from 0 to 999, says how much of
+    /// the jitter is added.
+    pub fn wait(&self, attempt: u32, spread: u32) -> Duration {
+        if attempt <= 1 {
+            return self.timeout;
+        }
+        let doubling = 1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX);
+        self.jittered(self.timeout.saturating_mul(doubling).min(self.longest()), spread)
     }
 
-    /// The longest that any answer may take.
-    pub fn longest(&self) -> Duration {
+    /// How long a saga that is stuck waits before it asks again.
+    pub fn wait_stuck(&self, spread: u32) -> Duration {
+        self.jittered(self.longest(), spread)
+    }
+
+    fn longest(&self) -> Duration {
         self.most.max(self.timeout)
+    }
+
+    fn jittered(&self, wait: Duration, spread: u32) -> Duration {
+        wait.saturating_add(wait.saturating_mul(self.jitter.saturating_mul(spread)) / 100_000)
     }
 }
 
@@ -65,6 +80,8 @@ pub struct Definition {
     pub name: &'static str,
     /// Grows whenever the steps change.
     pub version: u32,
+    /// From its beginning. Past it a saga before its pivot turns back, and one after it is stuck.
+    pub timeout: Duration,
     /// In the order in which they are done.
     pub steps: Vec<Step>,
 }
@@ -90,12 +107,24 @@ pub enum DefinitionError {
     /// It would be undone where the saga only goes forward.
     #[error("step {0} is retriable and has a compensation")]
     CompensatedRetriable(&'static str),
+    /// A retriable step that is done cannot be undone when the pivot fails.
+    #[error("step {0} is the pivot and stands after a retriable step")]
+    PivotAfterRetriable(&'static str),
+    /// Nobody else knows what there is to undo.
+    #[error("step {0} is compensated by another participant than the one that does it")]
+    CompensatedElsewhere(&'static str),
     /// There is one point of no return.
     #[error("step {0} is a second pivot")]
     SecondPivot(&'static str),
     /// It could hang for ever.
     #[error("step {0} has no time-out or no attempt")]
     NoPatience(&'static str),
+    /// A wait may not more than double by chance.
+    #[error("step {0} has a jitter of more than 100 percent")]
+    TooMuchJitter(&'static str),
+    /// The whole could go on for ever.
+    #[error("a saga needs a time-out")]
+    NoTimeout,
 }
 
 impl Definition {
@@ -103,6 +132,9 @@ impl Definition {
     pub fn check(&self) -> Result<(), DefinitionError> {
         if self.steps.is_empty() {
             return Err(DefinitionError::Empty);
+        }
+        if self.timeout.is_zero() {
+            return Err(DefinitionError::NoTimeout);
         }
         let mut seen: Vec<&Step> = Vec::new();
         for step in &self.steps {
@@ -151,6 +183,13 @@ fn check_alone(step: &Step) -> Result<(), DefinitionError> {
         if patience.timeout.is_zero() || patience.attempts == 0 {
             return Err(DefinitionError::NoPatience(step.name));
         }
+        if patience.jitter > 100 {
+            return Err(DefinitionError::TooMuchJitter(step.name));
+        }
+    }
+    let participant = step.command.participant();
+    if step.compensation.is_some_and(|undo| undo.participant() != participant) {
+        return Err(DefinitionError::CompensatedElsewhere(step.name));
     }
     Ok(())
 }
@@ -170,6 +209,7 @@ fn check_after(step: &Step, seen: &[&Step]) -> Result<(), DefinitionError> {
         Kind::Pivot if seen.iter().any(|earlier| earlier.kind == Kind::Pivot) => {
             Err(DefinitionError::SecondPivot(step.name))
         }
+        Kind::Pivot if forward_only => Err(DefinitionError::PivotAfterRetriable(step.name)),
         Kind::Compensatable | Kind::Pivot | Kind::Retriable => Ok(()),
     }
 }

@@ -21,6 +21,6 @@ pub use self::{
     definition::{Definition, DefinitionError, Kind, Patience, Step},
     instance::{Action, Instance, InstanceState, StepState},
     orchestrator::{Message, Orchestrator},
-    order_fulfilment::order_fulfilment,
+    order_fulfilment::{Defaults, order_fulfilment},
     retention::ForgetHistory,
 };

@@ -4,10 +4,12 @@
 //! either a transition or the record that the input came too late. What goes out is data; the shell
 //! carries it out.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use waybill_messaging::{Timestamp, TraceContext};
 use waybill_proto::v1::DispatchRequested;
 
-use crate::{Action, Definition, Instance, InstanceState, Kind, Patience, StepState, Verdict};
+use crate::{Action, Definition, Instance, InstanceState, Kind, Patience, Step, StepState, Verdict};
 
 /// What can happen to an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,18 +203,20 @@ fn deadline(definition: &Definition, instance: &mut Instance, now: Timestamp) ->
     if instance.deadline_at.is_none_or(|deadline| deadline > now) {
         return None;
     }
+    if is_overdue(definition, instance, now) {
+        return Some(overdue(definition, instance, step, now));
+    }
     let (action, patience) = out_now(definition, instance, step);
     let name = definition.steps[step].name;
     let is_stuck = instance.state == InstanceState::Stuck;
     if is_stuck || instance.attempt < patience.attempts {
         // A stuck saga goes on asking, seldom, so that it frees itself when the participant is back.
-        let wait = if is_stuck {
-            patience.longest()
+        if is_stuck {
+            instance.deadline_at = Some(ask_again_at(instance, patience, now));
         } else {
             instance.attempt += 1;
-            patience.timeout_of(instance.attempt)
-        };
-        instance.deadline_at = Some(now.plus(wait));
+            instance.deadline_at = Some(answer_by(definition, instance, step, now));
+        }
         let event = match action {
             Action::Do => format!("{name}_retried"),
             Action::Undo => format!("{name}_compensation_retried"),
@@ -235,9 +239,60 @@ fn deadline(definition: &Definition, instance: &mut Instance, now: Timestamp) ->
         instance.steps[step] = StepState::InDoubt;
         turn_back(definition, instance, &reason, now)
     } else {
-        stuck(instance, step, &reason, Some(now.plus(patience.longest())))
+        let again = ask_again_at(instance, patience, now);
+        stuck(instance, step, &reason, Some(again))
     };
     Some(Transition { happened, out })
+}
+
+/// When the whole has taken too long.
+fn limit(definition: &Definition, instance: &Instance) -> Timestamp {
+    instance.started_at.plus(definition.timeout)
+}
+
+/// Whether the whole has taken too long, and that has consequences: before the pivot always; after it once,
+/// when nothing has moved since.
+fn is_overdue(definition: &Definition, instance: &Instance, now: Timestamp) -> bool {
+    let limit = limit(definition, instance);
+    instance.state == InstanceState::Running
+        && limit <= now
+        && (may_cancel(definition, &instance.steps).is_ok() || instance.updated_at < limit)
+}
+
+fn overdue(definition: &Definition, instance: &mut Instance, step: usize, now: Timestamp) -> Transition {
+    let Step { name, kind, patience, .. } = definition.steps[step];
+    let reason = format!("{name}: the whole took longer than {:?}", definition.timeout);
+    let happened = happened("saga_timed_out", name, instance.attempt, &reason);
+    let turns_back = kind != Kind::Retriable && may_cancel(definition, &instance.steps).is_ok();
+    let out = if turns_back {
+        instance.steps[step] = StepState::InDoubt;
+        turn_back(definition, instance, &reason, now)
+    } else {
+        let again = ask_again_at(instance, patience, now);
+        stuck(instance, step, &reason, Some(again))
+    };
+    Transition { happened, out }
+}
+
+/// When the answer to what is out for a step has to be there; no later than the end of the whole, where that
+/// has consequences.
+fn answer_by(definition: &Definition, instance: &Instance, step: usize, now: Timestamp) -> Timestamp {
+    let (action, patience) = out_now(definition, instance, step);
+    let by = now.plus(patience.wait(instance.attempt, spread(instance)));
+    let limit = limit(definition, instance);
+    let counts = limit > now || may_cancel(definition, &instance.steps).is_ok();
+    if action == Action::Do && counts { by.min(limit) } else { by }
+}
+
+fn ask_again_at(instance: &Instance, patience: Patience, now: Timestamp) -> Timestamp {
+    now.plus(patience.wait_stuck(spread(instance)))
+}
+
+/// From 0 to 999: what makes the waits of many sagas differ, without chance in the machine.
+fn spread(instance: &Instance) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    (&instance.dispatch_id, instance.version).hash(&mut hasher);
+    u32::try_from(hasher.finish() % 1_000).unwrap_or_default()
 }
 
 fn cancel(
@@ -313,8 +368,7 @@ fn send(
     };
     instance.current = Some(step);
     instance.attempt = 1;
-    let (_, patience) = out_now(definition, instance, step);
-    instance.deadline_at = Some(now.plus(patience.timeout_of(1)));
+    instance.deadline_at = Some(answer_by(definition, instance, step, now));
     Out::Command(step, action)
 }
 

@@ -1,11 +1,15 @@
 //! What others may see of sagas. The gateway answers its queries from here; it never writes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use sea_orm::{DbErr, QueryResult};
 use waybill_messaging::{Rows, Store, StoreError, Timestamp, Tx, classify};
 
-use crate::{Instance, machine, order_fulfilment::order_fulfilment, persist};
+use crate::{
+    Instance, machine,
+    order_fulfilment::{Defaults, order_fulfilment},
+    persist,
+};
 pub use crate::{InstanceState, StepState};
 
 /// An instance, as others see it.
@@ -156,7 +160,8 @@ fn view(instance: Instance) -> InstanceView {
 
 /// Names and kinds of the steps; patience does not matter to a reader.
 fn definition() -> crate::Definition {
-    order_fulfilment(std::time::Duration::from_secs(1), 1)
+    let (step_timeout, saga_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+    order_fulfilment(&Defaults { step_timeout, step_attempts: 1, saga_timeout })
 }
 
 fn transition(row: &QueryResult) -> Result<TransitionView, DbErr> {

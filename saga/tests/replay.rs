@@ -7,7 +7,7 @@ use std::time::Duration;
 use waybill_messaging::{Timestamp, TraceContext};
 use waybill_proto::v1::DispatchRequested;
 use waybill_saga::{
-    Action, Definition, Instance, StepState, Verdict,
+    Action, Defaults, Definition, Instance, StepState, Verdict,
     machine::{Input, Transition, advance, begin},
     order_fulfilment,
 };
@@ -112,7 +112,11 @@ fn replay(definition: &Definition, recorded: &Recorded) {
 
 #[test]
 fn histories_of_version_1_replay_to_the_same_transitions() {
-    let definition = order_fulfilment(TIMEOUT, ATTEMPTS);
+    let definition = order_fulfilment(&Defaults {
+        step_timeout: TIMEOUT,
+        step_attempts: ATTEMPTS,
+        saga_timeout: Duration::from_hours(1),
+    });
     let all = recorded(VERSION_1);
     assert_eq!(all.len(), 10);
     for recorded in &all {

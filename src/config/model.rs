@@ -107,6 +107,8 @@ pub(crate) struct Consumer {
 pub(crate) struct Saga {
     pub(crate) step_timeout: Duration,
     pub(crate) step_attempts: u32,
+    /// For the whole saga.
+    pub(crate) timeout: Duration,
     pub(crate) timer_interval: Duration,
     pub(crate) history_retention: Duration,
 }

@@ -145,6 +145,7 @@ fn saga(values: &Values) -> Result<Saga, Problem> {
     Ok(Saga {
         step_timeout: get(values, "saga.step_timeout")?,
         step_attempts: get(values, "saga.step_attempts")?,
+        timeout: get(values, "saga.timeout")?,
         timer_interval: get(values, "saga.timer_interval")?,
         history_retention: get(values, "saga.history_retention")?,
     })

@@ -92,6 +92,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "How long a step waits for its reply before the command is sent again"),
     row("saga.step_attempts", "WAYBILL_SAGA_STEP_ATTEMPTS", "5", count(1, 1_000),
         "Times a step's command is sent before the step is in doubt"),
+    row("saga.timeout", "WAYBILL_SAGA_TIMEOUT", "1d", time(Duration::from_millis(10), Duration::from_hours(24 * 30)),
+        "How long a saga may take; past it one before its pivot is undone, and one after it is stuck"),
     row("saga.timer_interval", "WAYBILL_SAGA_TIMER_INTERVAL", "250ms", time(MILLISECOND, HOUR),
         "How often passed deadlines are looked for"),
     row("saga.history_retention", "WAYBILL_SAGA_HISTORY_RETENTION", "30d", time(SECOND, Duration::from_hours(24 * 3_650)),

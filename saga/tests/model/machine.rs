@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Duration};
 use waybill_messaging::{Timestamp, TraceContext};
 use waybill_proto::v1::DispatchRequested;
 use waybill_saga::{
-    Action, Command, Definition, Instance, InstanceState, StepState, Verdict,
+    Action, Command, Defaults, Definition, Instance, InstanceState, StepState, Verdict,
     machine::{Input, Out, Transition, advance, begin, begin_cancelled},
     order_fulfilment,
 };
@@ -63,7 +63,12 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn new(attempts: u32) -> Self {
         let mut machine = Self {
-            definition: order_fulfilment(TIMEOUT, attempts),
+            definition: order_fulfilment(&Defaults {
+                step_timeout: TIMEOUT,
+                step_attempts: attempts,
+                // Moments are no part of an instance's number, so what depends on them is not explored.
+                saga_timeout: Duration::MAX,
+            }),
             instances: Vec::new(),
             numbers: HashMap::new(),
             begun: Moved::default(),

@@ -10,7 +10,7 @@ use waybill_messaging::{
     health::Health,
     topology::{self, Queue},
 };
-use waybill_saga::{Orchestrator, deadline, order_fulfilment};
+use waybill_saga::{Defaults, Orchestrator, deadline, order_fulfilment};
 use waybill_worker::{dispatch, order, payment};
 
 use super::Stores;
@@ -67,8 +67,9 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn saga(&mut self, store: Store) -> anyhow::Result<()> {
-        let config::Saga { step_timeout, step_attempts, timer_interval, .. } = self.config.saga;
-        let orchestrator = Orchestrator::new(order_fulfilment(step_timeout, step_attempts))?;
+        let config::Saga { step_timeout, step_attempts, timeout, timer_interval, .. } = self.config.saga;
+        let defaults = Defaults { step_timeout, step_attempts, saga_timeout: timeout };
+        let orchestrator = Orchestrator::new(order_fulfilment(&defaults))?;
         let waking = deadline::run(
             store.clone(),
             orchestrator.definition().clone(),
