@@ -5,7 +5,7 @@ SHELL := /bin/bash
 have = command -v $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test lint
+.PHONY: help build demo up down test lint growth
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,10 @@ test: ## run every test against real servers
 	@if $(call have,cargo-nextest); then runner="nextest run"; else runner="test --lib --bins --tests"; fi; \
 	set -x; deploy/scripts/with-services.sh --rabbitmq --postgres -- cargo $$runner --workspace --features waybill/fault-points --locked
 	cargo test --doc --workspace --locked
+
+growth: ## show how outbox and inbox grow while a session holds an old snapshot (10 min)
+	deploy/scripts/with-services.sh --rabbitmq --postgres -- env WAYBILL_BENCH_SECONDS=$${WAYBILL_BENCH_SECONDS:-300} \
+	cargo bench -p waybill-messaging --bench old_snapshot --locked
 
 lint: ## check format, lints, documentation, dependencies and scripts
 	cargo fmt --all --check

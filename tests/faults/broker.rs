@@ -141,6 +141,25 @@ async fn everything_ends_when_the_broker_crashes() {
     assert!(first.terminate().await.status.success());
 }
 
+/// Nothing of it is left, not even that there were queues.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_ends_when_the_broker_loses_its_disk() {
+    let (node, database) = (Node::start().await, TestDatabase::postgres().await);
+    let broker = TestBroker::at(node.url()).await;
+    let program = program(WAYBILL, &database, &broker).set("WAYBILL_SAGA_STEP_TIMEOUT", "1s");
+    let process = program.start_whole().await;
+    let mut load = Load::start(&program.client(), requests(300), IN_FLIGHT);
+    load.reached(150).await;
+    node.lose_disk().await;
+    process.down("broker").await;
+    node.start_again().await;
+    process.up("relay").await;
+    let receipts = load.receipts().await;
+    Books::of(&database).settled().await;
+    Books::of(&database).check(&receipts).await;
+    assert!(process.terminate().await.status.success());
+}
+
 /// As RabbitMQ does while a queue that it publishes to has no leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_the_broker_no_longer_reads_is_given_up() {

@@ -40,6 +40,15 @@ impl Rig {
 
     /// `sweep`: whether the relay looks for what it was not handed.
     pub async fn with(database: TestDatabase, broker: TestBroker, sweep: bool) -> Self {
+        Self::relaying(database, broker, sweep, relay_settings()).await
+    }
+
+    pub async fn relaying(
+        database: TestDatabase,
+        broker: TestBroker,
+        sweep: bool,
+        relaying: relay::Settings,
+    ) -> Self {
         // What a failing test has to say, and no more than RUST_LOG asks for.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -50,7 +59,7 @@ impl Rig {
         let settings = broker::Settings { url: broker.url().to_owned(), topology: topology(&broker) };
         let (connected, supervisor) = Broker::new(settings, "broker", health.clone());
         tasks.spawn(supervisor.run(stop.clone()));
-        let relay = relay::Relay::new(relay_settings());
+        let relay = relay::Relay::new(relaying);
         let (store, outcomes) =
             Store::open(store_settings(&database, &clock), relay.hand_off()).await.unwrap();
         let outlets = vec![(store.clone(), outcomes)];
@@ -68,7 +77,7 @@ impl Rig {
     }
 
     /// Starts a consumer of queue `order` with this handler.
-    pub async fn consume(&mut self, handler: Recorder) {
+    pub async fn consume<H: Handler>(&mut self, handler: H) {
         let settings = consumer::Settings {
             part: "order",
             queue: topology::ORDER,

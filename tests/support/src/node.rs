@@ -39,6 +39,12 @@ impl Node {
         self.script("start").await;
     }
 
+    /// SIGKILL, and everything that it ever stored is gone: queues, exchanges, messages.
+    pub async fn lose_disk(&self) {
+        self.kill().await;
+        std::fs::remove_dir_all(self.folder.path().join("data")).expect("its data can be removed");
+    }
+
     /// Stops it in order, so that everything is on its disk, and starts it again.
     pub async fn restart(&self) {
         self.script("restart").await;
