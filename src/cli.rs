@@ -18,6 +18,7 @@ mod list;
 mod migrate;
 mod out;
 mod pulse;
+mod saga;
 mod serve;
 mod settings;
 mod state;
@@ -51,6 +52,7 @@ enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
     Config(config::Args),
+    Saga(saga::Args),
     Submit(submit::Args),
     Get(get::Args),
     Watch(watch::Args),
@@ -63,6 +65,8 @@ enum Command {
 pub(crate) enum Task {
     Serve(Box<Config>),
     Migrate(Box<Config>),
+    /// Count what runs on each version of the saga.
+    SagaVersions(Box<saga::Versions>),
     /// Print this and end.
     Print(String),
     /// Talk to a server.
@@ -85,6 +89,7 @@ impl Cli {
             Command::Serve(args) => return args.prepare(),
             Command::Migrate(args) => return args.prepare(),
             Command::Config(args) => return args.prepare(),
+            Command::Saga(args) => return args.prepare(),
             Command::Submit(args) => Client::Submit(args),
             Command::Get(args) => Client::Get(args),
             Command::Watch(args) => Client::Watch(args),
@@ -100,7 +105,7 @@ impl Task {
     pub(crate) fn threads(&self) -> Option<usize> {
         match self {
             Self::Serve(config) | Self::Migrate(config) => config.threads,
-            Self::Print(_) | Self::Client(_) => None,
+            Self::SagaVersions(_) | Self::Print(_) | Self::Client(_) => None,
         }
     }
 
@@ -109,7 +114,7 @@ impl Task {
             Self::Serve(config) | Self::Migrate(config) => {
                 telemetry::Options { format: config.log_format, filter: "info", service: "waybill" }
             }
-            Self::Print(_) | Self::Client(_) => {
+            Self::SagaVersions(_) | Self::Print(_) | Self::Client(_) => {
                 telemetry::Options { format: LogFormat::Text, filter: "warn", service: "waybill-cli" }
             }
         }
@@ -119,6 +124,7 @@ impl Task {
         match self {
             Self::Serve(config) => Ok(crate::serve::run(*config).await?),
             Self::Migrate(config) => Ok(crate::serve::migrate(*config).await?),
+            Self::SagaVersions(versions) => versions.run().await,
             Self::Print(text) => out::text(&text).map(|()| ExitCode::SUCCESS),
             Self::Client(client) => {
                 let span = info_span!("client.command", otel.name = client.name());

@@ -23,7 +23,7 @@ mod value;
 pub(crate) use error::ConfigError;
 pub(crate) use layers::{Entry, Flag, Inputs};
 pub(crate) use markdown::markdown;
-pub(crate) use model::{Config, Gateway, LogFormat, QueueType, Relay, Saga};
+pub(crate) use model::{Config, Gateway, LogFormat, QueueType, Relay};
 pub(crate) use money::Money;
 pub(crate) use role::Role;
 pub(crate) use url::SecretUrl;

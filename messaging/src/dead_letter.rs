@@ -43,7 +43,7 @@ pub struct DeadLetter {
 }
 
 /// Writes one dead letter. The same message again is counted on the row that is there.
-pub(crate) async fn bury(tx: &Tx, letter: &DeadLetter) -> Result<(), StoreError> {
+pub async fn bury(tx: &Tx, letter: &DeadLetter) -> Result<(), StoreError> {
     let sql = "INSERT INTO dead_letters (id, queue, message_id, type, routing_key, correlation_id, \
          causation_id, reply_to, traceparent, tracestate, attempt, body, kind, reason, times, first_at, dead_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $15) \

@@ -11,6 +11,7 @@ mod m0003_saga;
 mod m0004_worker;
 mod m0005_rotation;
 mod m0006_cancel;
+mod m0007_saga_versions;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait,
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_worker::Migration),
             Box::new(m0005_rotation::Migration),
             Box::new(m0006_cancel::Migration),
+            Box::new(m0007_saga_versions::Migration),
         ]
     }
 }

@@ -124,8 +124,16 @@ pub enum Verdict {
     Refused(String),
 }
 
-/// Reads a reply: the dispatch it is about, the command it answers, and how.
-pub(crate) fn read_reply(envelope: &Envelope) -> Result<(String, Command, Verdict), Failure> {
+/// Whether a message is of the package that this contract stands in.
+pub(crate) fn is_ours(envelope: &Envelope) -> bool {
+    envelope.type_name.starts_with(PACKAGE)
+}
+
+const PACKAGE: &str = "dispatch.v1.";
+
+/// Reads a reply: the dispatch it is about, the command it answers, and how. `None`: it is none that this
+/// release knows.
+pub(crate) fn read_reply(envelope: &Envelope) -> Result<Option<(String, Command, Verdict)>, Failure> {
     macro_rules! done {
         ($reply:ident, $command:ident) => {{
             let reply = decode::<v1::$reply>(envelope)?;
@@ -138,8 +146,8 @@ pub(crate) fn read_reply(envelope: &Envelope) -> Result<(String, Command, Verdic
             (reply.dispatch_id, Command::$command, Verdict::Refused(clean(&reply.reason)))
         }};
     }
-    let name = envelope.type_name.strip_prefix("dispatch.v1.").unwrap_or_default();
-    Ok(match name {
+    let name = envelope.type_name.strip_prefix(PACKAGE).unwrap_or_default();
+    Ok(Some(match name {
         v1::OrderAccepted::NAME => done!(OrderAccepted, AcceptOrder),
         v1::OrderRejected::NAME => refused!(OrderRejected, AcceptOrder),
         v1::OrderCancelled::NAME => done!(OrderCancelled, CancelOrder),
@@ -150,8 +158,8 @@ pub(crate) fn read_reply(envelope: &Envelope) -> Result<(String, Command, Verdic
         v1::DispatchCreated::NAME => done!(DispatchCreated, CreateDispatch),
         v1::DispatchRefused::NAME => refused!(DispatchRefused, CreateDispatch),
         v1::DispatchWithdrawn::NAME => done!(DispatchWithdrawn, WithdrawDispatch),
-        _ => return Err(Failure::Permanent(format!("unknown message type {:?}", envelope.type_name))),
-    })
+        _ => return Ok(None),
+    }))
 }
 
 /// Decodes the body as `T`.

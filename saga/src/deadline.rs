@@ -1,14 +1,17 @@
-//! Wakes the instances whose answer has not come: found by an index, each taken by one orchestrator.
+//! Wakes the instances whose answer has not come: found by an index, each taken by one orchestrator. What
+//! is parked for them is handled first.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use sea_orm::Value;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use waybill_messaging::{Store, StoreError, TraceContext, Transaction, Tx, classify};
 
 use crate::{
-    Definition, Instance,
+    Definition, Definitions, Instance, Orchestrator,
     machine::{self, Input},
+    parked,
     persist::{COLUMNS, read},
     shell::{Cause, Shell},
 };
@@ -17,10 +20,11 @@ use crate::{
 const PAGE: i64 = 200;
 
 /// Looks every `interval` until `stop`; without a pause as long as more are due.
-pub async fn run(store: Store, definition: Arc<Definition>, interval: Duration, stop: CancellationToken) {
+pub async fn run(store: Store, orchestrator: Orchestrator, interval: Duration, stop: CancellationToken) {
+    let mut report = parked::Report::new();
     while !stop.is_cancelled() {
-        let more = match wake(&store, &definition).await {
-            Ok(woken) => woken >= PAGE,
+        let more = match look(&store, &orchestrator, &mut report).await {
+            Ok(more) => more,
             Err(error) => {
                 tracing::warn!(%error, "deadlines cannot be looked after now");
                 false
@@ -35,18 +39,47 @@ pub async fn run(store: Store, definition: Arc<Definition>, interval: Duration, 
     }
 }
 
-/// Wakes what is due, at most a page, and says how many that were.
-pub async fn wake(store: &Store, definition: &Arc<Definition>) -> Result<i64, StoreError> {
-    // Asked outside a transaction first: most of the time nothing is due, and SQLite's writer is precious.
-    let sql = "SELECT 1 FROM saga_instances WHERE deadline_at <= $1 LIMIT 1";
-    if store.query(sql, vec![store.clock().now().micros().into()]).await?.is_empty() {
-        return Ok(0);
+async fn look(
+    store: &Store,
+    orchestrator: &Orchestrator,
+    report: &mut parked::Report,
+) -> Result<bool, StoreError> {
+    let more = parked::take(store, orchestrator).await?;
+    report.tell(store, orchestrator.definitions()).await?;
+    Ok(wake(store, orchestrator.definitions()).await? || more)
+}
+
+/// Wakes what is due of the live definitions, at most a page of each, and says whether there may be more.
+pub async fn wake(store: &Store, definitions: &Definitions) -> Result<bool, StoreError> {
+    let mut more = false;
+    for (hash, definition) in definitions.live() {
+        // Asked outside a transaction first: most of the time nothing is due, and SQLite's writer is precious.
+        let sql = format!("SELECT 1 FROM saga_instances i WHERE {DUE} LIMIT 1");
+        let due = due(definition, hash, store.clock().now().micros());
+        if !store.query(&sql, due).await?.is_empty() {
+            let wake = Wake {
+                definitions: definitions.clone(),
+                definition: definition.clone(),
+                hash: hash.to_owned(),
+            };
+            more |= store.run(wake).await? >= PAGE;
+        }
     }
-    store.run(Wake { definition: Arc::clone(definition) }).await
+    Ok(more)
+}
+
+/// An answer that is parked is not missing.
+const DUE: &str = "i.definition_version = $1 AND i.deadline_at <= $2 AND i.definition = $3 \
+     AND i.definition_hash = $4 AND NOT EXISTS (SELECT 1 FROM saga_parked p WHERE p.dispatch_id = i.dispatch_id)";
+
+fn due(definition: &Definition, hash: &str, now: i64) -> Vec<Value> {
+    vec![i64::from(definition.version).into(), now.into(), definition.name.into(), hash.into()]
 }
 
 struct Wake {
-    definition: Arc<Definition>,
+    definitions: Definitions,
+    definition: Definition,
+    hash: String,
 }
 
 impl Transaction for Wake {
@@ -54,25 +87,20 @@ impl Transaction for Wake {
     type Output = i64;
 
     async fn run(&self, tx: &Tx) -> Result<i64, StoreError> {
-        let lock = if tx.has_row_locks() { "FOR UPDATE SKIP LOCKED" } else { "" };
-        // Only of our own definition: an orchestrator that knows the others wakes those.
+        let lock = if tx.has_row_locks() { "FOR UPDATE OF i SKIP LOCKED" } else { "" };
         let sql = format!(
-            "SELECT {COLUMNS} FROM saga_instances i WHERE i.deadline_at <= $1 AND i.definition = $2 \
-             AND i.definition_version = $3 AND i.definition_hash = $4 ORDER BY i.deadline_at LIMIT $5 {lock}"
+            "SELECT {COLUMNS} FROM saga_instances i WHERE {DUE} ORDER BY i.deadline_at LIMIT {PAGE} {lock}"
         );
-        let Definition { name, version, .. } = *self.definition;
-        let (now, hash) = (tx.now().micros(), self.definition.hash());
-        let params = vec![now.into(), name.into(), i64::from(version).into(), hash.into(), PAGE.into()];
-        let rows = tx.query(&sql, params).await?;
+        let rows = tx.query(&sql, due(&self.definition, &self.hash, tx.now().micros())).await?;
         let ours: Vec<Instance> =
             rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect::<Result<_, _>>()?;
         let woken = i64::try_from(ours.len()).unwrap_or(i64::MAX);
         let ids: Vec<String> = ours.iter().map(|instance| instance.dispatch_id.clone()).collect();
-        let mut shell = Shell::new(&self.definition, ours);
+        let mut shell = Shell::new(&self.definitions, ours);
         for dispatch_id in &ids {
             self.wake(&mut shell, dispatch_id, tx);
         }
-        shell.store(tx, |instance| instance.updated_at == tx.now()).await?;
+        shell.store(tx).await?;
         Ok(woken)
     }
 }

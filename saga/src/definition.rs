@@ -17,6 +17,17 @@ pub enum Kind {
     Retriable,
 }
 
+impl Kind {
+    /// As it is shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Compensatable => "compensatable",
+            Self::Pivot => "pivot",
+            Self::Retriable => "retriable",
+        }
+    }
+}
+
 /// How often a command is sent, and how long an answer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -122,6 +133,12 @@ pub enum DefinitionError {
     /// A wait may not more than double by chance.
     #[error("step {0} has a jitter of more than 100 percent")]
     TooMuchJitter(&'static str),
+    /// An instance could not tell which of them it began with.
+    #[error("version {0} of the saga stands twice")]
+    VersionTwice(u32),
+    /// It is asked for and not there.
+    #[error("version {0} of the saga is not known, or not live")]
+    NoSuchVersion(u32),
     /// The whole could go on for ever.
     #[error("a saga needs a time-out")]
     NoTimeout,

@@ -4,23 +4,31 @@
 //! what; the [`Orchestrator`] loads, asks the machine, and stores what it says, in one transaction with
 //! the inbox and the outbox; [`deadline`] wakes those that got no answer; [`read`] is all that others see.
 
+mod census;
 mod contract;
 pub mod deadline;
 mod definition;
+mod definitions;
 mod instance;
 pub mod machine;
 mod orchestrator;
 mod order_fulfilment;
+mod parked;
 mod persist;
+mod published;
 pub mod read;
 mod retention;
 mod shell;
 
 pub use self::{
+    census::{Census, census},
     contract::{Command, Participant, Verdict},
     definition::{Definition, DefinitionError, Kind, Patience, Step},
+    definitions::Definitions,
     instance::{Action, Instance, InstanceState, StepState},
     orchestrator::{Message, Orchestrator},
-    order_fulfilment::{Defaults, order_fulfilment},
+    order_fulfilment::{Defaults, VERSIONS, order_fulfilment},
+    parked::take as take_parked,
+    published::published,
     retention::ForgetHistory,
 };

@@ -1,14 +1,14 @@
 //! The consumer of queue `saga`: requests, cancellations and replies, a batch in a transaction.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use prost::Name;
 use waybill_messaging::{Envelope, Failure, Handler, Outcome, Received, StoreError, Tx};
 use waybill_proto::v1;
 
 use crate::{
-    Action, Definition, DefinitionError, Instance, Verdict,
-    contract::{clean, decode, read_reply},
+    Command, Definition, Definitions, Instance, Verdict,
+    contract::{self, clean, decode, read_reply},
     machine::{self, Input},
     persist,
     shell::{Cause, Shell},
@@ -22,25 +22,26 @@ pub enum Message {
     /// Undo it, if that is still possible.
     Cancel(v1::CancelRequested),
     /// A participant has answered.
-    Reply(usize, Action, Verdict),
+    Reply(Command, Verdict),
+    /// Of our contract, and of a type that this release does not have: a newer one may have asked for it.
+    Unknown(String),
 }
 
-/// Moves sagas on. Any number may run, in any number of processes.
+/// Moves sagas on. Any number may run, in any number of processes, of different releases too.
 #[derive(Clone, Debug)]
 pub struct Orchestrator {
-    definition: Arc<Definition>,
+    definitions: Definitions,
 }
 
 impl Orchestrator {
-    /// An orchestrator of this definition. Errors: the definition breaks a rule.
-    pub fn new(definition: Definition) -> Result<Self, DefinitionError> {
-        definition.check()?;
-        Ok(Self { definition: Arc::new(definition) })
+    /// An orchestrator of these definitions.
+    pub const fn new(definitions: Definitions) -> Self {
+        Self { definitions }
     }
 
     /// What it runs.
-    pub fn definition(&self) -> &Arc<Definition> {
-        &self.definition
+    pub const fn definitions(&self) -> &Definitions {
+        &self.definitions
     }
 }
 
@@ -59,13 +60,12 @@ impl Handler for Orchestrator {
             let mut cancel: v1::CancelRequested = decode(envelope)?;
             cancel.reason = clean(&cancel.reason);
             (cancel.dispatch_id.clone(), Message::Cancel(cancel))
+        } else if let Some((dispatch_id, command, verdict)) = read_reply(envelope)? {
+            (dispatch_id, Message::Reply(command, verdict))
+        } else if contract::is_ours(envelope) {
+            (String::new(), Message::Unknown(envelope.type_name.clone()))
         } else {
-            let (dispatch_id, command, verdict) = read_reply(envelope)?;
-            let (step, action) = self
-                .definition
-                .locate(command)
-                .ok_or_else(|| Failure::Permanent(format!("{} belongs to no step", command.name())))?;
-            (dispatch_id, Message::Reply(step, action, verdict))
+            return Err(unknown(&envelope.type_name));
         };
         if envelope.correlation_id.is_empty() {
             return Err(Failure::Permanent("correlation_id, the dispatch id, is missing".to_owned()));
@@ -83,41 +83,46 @@ impl Handler for Orchestrator {
     async fn apply(&self, tx: &Tx, batch: &[&Received<Message>]) -> Result<Vec<Outcome>, StoreError> {
         let ids: BTreeSet<&str> = batch.iter().map(|r| r.envelope.correlation_id.as_str()).collect();
         let loaded = persist::load(tx, ids.into_iter()).await?;
-        let mut shell = Shell::new(&self.definition, loaded.into_values());
-        let mut moved = BTreeSet::new();
+        let mut shell = Shell::new(&self.definitions, loaded.into_values());
         for received in batch {
-            if self.step(&mut shell, received, tx)? {
-                moved.insert(received.envelope.correlation_id.clone());
-            }
+            self.step(&mut shell, received, tx)?;
         }
-        shell.store(tx, |instance| moved.contains(&instance.dispatch_id)).await?;
+        shell.store(tx).await?;
         Ok(vec![Outcome::default(); batch.len()])
     }
 }
 
 impl Orchestrator {
-    /// Applies one message. Whether the instance has moved.
-    fn step(&self, shell: &mut Shell<'_>, received: &Received<Message>, tx: &Tx) -> Result<bool, Failure> {
+    /// Applies one message. A failure changes nothing.
+    pub(crate) fn step(
+        &self,
+        shell: &mut Shell<'_>,
+        received: &Received<Message>,
+        tx: &Tx,
+    ) -> Result<(), Failure> {
         let Received { envelope, message, trace } = received;
         let cause = Cause { message_id: &envelope.message_id, trace };
         let dispatch_id = envelope.correlation_id.as_str();
         let Some(instance) = shell.instance(dispatch_id) else {
             let (instance, transition) = self.begin(dispatch_id, message, trace, tx)?;
             shell.create(instance, transition, &cause);
-            return Ok(true);
+            return Ok(());
         };
-        known(&self.definition, instance)?;
-        let input = match message.clone() {
-            // Accepted once, published twice: the saga is under way.
-            Message::Begin(_) => return Ok(false),
-            Message::Cancel(cancel) => Input::Cancel(cancel.reason),
-            Message::Reply(step, action, verdict) => Input::Reply { step, action, verdict },
+        // Accepted once, published twice: the saga is under way.
+        if matches!(message, Message::Begin(_)) {
+            return Ok(());
+        }
+        let Some(definition) = self.definitions.of(&instance.definition) else {
+            let (name, version, hash) = &instance.definition;
+            tracing::debug!(dispatch_id, name, version, hash, "parked: no such definition here");
+            shell.park(envelope, trace, tx);
+            return Ok(());
         };
-        let Some(transition) = machine::advance(&self.definition, instance, input, tx.now()) else {
-            return Ok(false);
-        };
-        shell.record(dispatch_id, transition, &cause);
-        Ok(true)
+        let input = input(definition, message)?;
+        if let Some(transition) = machine::advance(definition, instance, input, tx.now()) {
+            shell.record(dispatch_id, transition, &cause);
+        }
+        Ok(())
     }
 
     fn begin(
@@ -127,7 +132,7 @@ impl Orchestrator {
         trace: &waybill_messaging::TraceContext,
         tx: &Tx,
     ) -> Result<(Instance, machine::Transition), Failure> {
-        let (definition, now) = (&*self.definition, tx.now());
+        let (definition, now) = (self.definitions.beginning(), tx.now());
         match message {
             Message::Begin(request) => {
                 Ok(machine::begin(definition, dispatch_id, (**request).clone(), trace.clone(), now))
@@ -139,16 +144,30 @@ impl Orchestrator {
                 Ok(machine::begin_cancelled(definition, dispatch_id, request, reason, trace.clone(), now))
             }
             // Another database's saga, or one whose beginning is still being retried.
-            Message::Reply(..) => Err(Failure::Transient(format!("no saga for dispatch {dispatch_id}"))),
+            Message::Reply(..) | Message::Unknown(_) => {
+                Err(Failure::Transient(format!("no saga for dispatch {dispatch_id}")))
+            }
         }
     }
 }
 
-/// An instance is pinned to the definition that it began with, and never guessed at.
-pub(crate) fn known(definition: &Definition, instance: &Instance) -> Result<(), Failure> {
-    let (name, version, hash) = &instance.definition;
-    if name == definition.name && *version == definition.version && *hash == definition.hash() {
-        return Ok(());
+/// What a message means to an instance of this definition.
+fn input(definition: &Definition, message: &Message) -> Result<Input, Failure> {
+    match message {
+        Message::Begin(_) => {
+            Err(Failure::Permanent("a request begins a saga and never moves one".to_owned()))
+        }
+        Message::Cancel(cancel) => Ok(Input::Cancel(cancel.reason.clone())),
+        Message::Reply(command, verdict) => {
+            let (step, action) = definition
+                .locate(*command)
+                .ok_or_else(|| Failure::Permanent(format!("{} belongs to no step", command.name())))?;
+            Ok(Input::Reply { step, action, verdict: verdict.clone() })
+        }
+        Message::Unknown(name) => Err(unknown(name)),
     }
-    Err(Failure::Transient(format!("saga definition {name}/{version} ({hash}) is unknown to this release")))
+}
+
+fn unknown(type_name: &str) -> Failure {
+    Failure::Permanent(format!("unknown message type {type_name:?}"))
 }

@@ -1,15 +1,11 @@
 //! What others may see of sagas. The gateway answers its queries from here; it never writes.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::LazyLock};
 
 use sea_orm::{DbErr, QueryResult};
 use waybill_messaging::{Rows, Store, StoreError, Timestamp, Tx, classify};
 
-use crate::{
-    Instance, machine,
-    order_fulfilment::{Defaults, order_fulfilment},
-    persist,
-};
+use crate::{Defaults, Definition, Definitions, Instance, machine, order_fulfilment, persist};
 pub use crate::{InstanceState, StepState};
 
 /// An instance, as others see it.
@@ -19,13 +15,15 @@ pub struct InstanceView {
     pub dispatch_id: String,
     /// `name/version`.
     pub definition: String,
+    /// Name, version and hash.
+    pub pinned: (String, u32, String),
     /// Where it stands.
     pub state: InstanceState,
     /// Grows by one with every transition.
     pub version: u64,
     /// Why it compensates, is compensated or stuck.
     pub reason: String,
-    /// In the order of the definition.
+    /// In the order of the definition; none where this release does not know it.
     pub steps: Vec<StepView>,
     /// When it began.
     pub started_at: Timestamp,
@@ -111,13 +109,14 @@ pub async fn state_in(tx: &Tx, dispatch_ids: &[&str]) -> Result<HashMap<String, 
     rows.iter().map(|row| read(row).map_err(|e: DbErr| classify(&e))).collect()
 }
 
-/// Whether a dispatch can still be undone; `Err` says why not.
+/// Whether a dispatch can still be undone, as far as this release can tell; `Err` says why not.
 pub fn may_cancel(view: &InstanceView) -> Result<(), String> {
     if view.state == InstanceState::Completed {
         return Err("the dispatch is completed".to_owned());
     }
+    let Some(definition) = known(&view.pinned) else { return Ok(()) };
     let steps: Vec<StepState> = view.steps.iter().map(|step| step.state).collect();
-    machine::may_cancel(&definition(), &steps)
+    machine::may_cancel(definition, &steps)
 }
 
 /// Whether a dispatch is being undone or has been, seen through a `Stuck`.
@@ -135,8 +134,10 @@ pub fn has_decided_about_cancelling(view: &InstanceView) -> bool {
 }
 
 fn view(instance: Instance) -> InstanceView {
-    let definition = definition();
-    let steps = definition.steps.iter().zip(&instance.steps).map(|(step, state)| StepView {
+    // The steps of a definition that this release does not know have no names here.
+    let definition = known(&instance.definition);
+    let steps = definition.into_iter().flat_map(|definition| definition.steps.iter().zip(&instance.steps));
+    let steps = steps.map(|(step, state)| StepView {
         name: step.name.to_owned(),
         participant: step.command.participant().name().to_owned(),
         state: *state,
@@ -148,6 +149,7 @@ fn view(instance: Instance) -> InstanceView {
     InstanceView {
         steps: steps.collect(),
         definition: format!("{}/{}", instance.definition.0, instance.definition.1),
+        pinned: instance.definition,
         dispatch_id: instance.dispatch_id,
         state: instance.state,
         version: instance.version,
@@ -158,10 +160,16 @@ fn view(instance: Instance) -> InstanceView {
     }
 }
 
-/// Names and kinds of the steps; patience does not matter to a reader.
-fn definition() -> crate::Definition {
-    let (step_timeout, saga_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-    order_fulfilment(&Defaults { step_timeout, step_attempts: 1, saga_timeout })
+/// The definition of that name, version and hash. A reader knows all that this release does, whichever are
+/// live; names and kinds of the steps matter to it, patience does not.
+fn known(pinned: &(String, u32, String)) -> Option<&'static Definition> {
+    static KNOWN: LazyLock<Option<Definitions>> = LazyLock::new(|| {
+        let all = order_fulfilment(&Defaults::default());
+        let versions: Vec<u32> = all.iter().map(|definition| definition.version).collect();
+        let newest = *versions.last()?;
+        Definitions::new(all, &versions, newest).ok()
+    });
+    KNOWN.as_ref()?.of(pinned)
 }
 
 fn transition(row: &QueryResult) -> Result<TransitionView, DbErr> {

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use prost::{Message, Name};
+use sea_orm::Value;
 use waybill_messaging::{Envelope, Exchange, Outgoing, StoreError, Timestamp, TraceContext, Tx, outbox};
 use waybill_proto::v1;
 
 use crate::{
-    Action, Definition, Instance,
+    Action, Definition, Definitions, Instance,
     machine::{Out, Transition},
+    parked,
     persist::Changes,
 };
 
@@ -24,19 +26,29 @@ pub(crate) struct Cause<'a> {
     pub(crate) trace: &'a TraceContext,
 }
 
+/// What is to be written of an instance.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Write {
+    Nothing,
+    Change,
+    All,
+}
+
 /// Instances being moved in one transaction, and all that follows from it.
 pub(crate) struct Shell<'d> {
-    definition: &'d Definition,
-    instances: BTreeMap<String, (Instance, bool)>,
+    definitions: &'d Definitions,
+    instances: BTreeMap<String, (Instance, Write)>,
     changes: Changes,
     outgoing: Vec<Outgoing>,
+    parked: Vec<Vec<Value>>,
 }
 
 impl<'d> Shell<'d> {
     /// A shell around instances that are there already.
-    pub(crate) fn new(definition: &'d Definition, loaded: impl IntoIterator<Item = Instance>) -> Self {
-        let instances = loaded.into_iter().map(|i| (i.dispatch_id.clone(), (i, false))).collect();
-        Self { definition, instances, changes: Changes::default(), outgoing: Vec::new() }
+    pub(crate) fn new(definitions: &'d Definitions, loaded: impl IntoIterator<Item = Instance>) -> Self {
+        let instances = loaded.into_iter().map(|i| (i.dispatch_id.clone(), (i, Write::Nothing))).collect();
+        let (changes, outgoing, parked) = (Changes::default(), Vec::new(), Vec::new());
+        Self { definitions, instances, changes, outgoing, parked }
     }
 
     /// The instance as it stands now.
@@ -47,15 +59,20 @@ impl<'d> Shell<'d> {
     /// Takes in a new instance.
     pub(crate) fn create(&mut self, instance: Instance, transition: Transition, cause: &Cause<'_>) {
         let dispatch_id = instance.dispatch_id.clone();
-        self.instances.insert(dispatch_id.clone(), (instance, true));
+        self.instances.insert(dispatch_id.clone(), (instance, Write::All));
         self.record(&dispatch_id, transition, cause);
     }
 
     /// Notes what the machine decided for an instance that it has just changed.
     pub(crate) fn record(&mut self, dispatch_id: &str, transition: Transition, cause: &Cause<'_>) {
-        let Some((instance, _)) = self.instances.get(dispatch_id) else { return };
+        let Some((instance, write)) = self.instances.get_mut(dispatch_id) else { return };
+        // Never moved without one: what is unknown is parked.
+        let Some(definition) = self.definitions.of(&instance.definition) else { return };
+        if *write == Write::Nothing {
+            *write = Write::Change;
+        }
         for out in transition.out {
-            self.outgoing.push(outgoing(self.definition, instance, out, cause));
+            self.outgoing.push(outgoing(definition, instance, out, cause));
         }
         tracing::debug!(
             dispatch_id,
@@ -66,21 +83,28 @@ impl<'d> Shell<'d> {
         self.changes.happened(instance, transition.happened, cause.message_id);
     }
 
-    /// Stores every instance that `moved`, the history, and what goes out.
-    pub(crate) async fn store(
-        mut self,
-        tx: &Tx,
-        moved: impl Fn(&Instance) -> bool,
-    ) -> Result<(), StoreError> {
-        for (instance, is_new) in self.instances.into_values() {
-            if is_new {
-                self.changes.created.push(instance);
-            } else if moved(&instance) {
-                self.changes.changed.push(instance);
+    /// Keeps a message for a process that knows the definition of its instance.
+    pub(crate) fn park(&mut self, envelope: &Envelope, trace: &TraceContext, tx: &Tx) {
+        let Some((instance, _)) = self.instances.get(&envelope.correlation_id) else { return };
+        self.parked.push(parked::row(instance, envelope, trace, tx));
+    }
+
+    /// Stores every instance that has moved, the history, what goes out and what is parked.
+    pub(crate) async fn store(mut self, tx: &Tx) -> Result<(), StoreError> {
+        for (instance, write) in self.instances.into_values() {
+            match write {
+                Write::All => self.changes.created.push(instance),
+                Write::Change => self.changes.changed.push(instance),
+                Write::Nothing => {}
             }
         }
-        let definition = self.definition;
-        self.changes.store(tx, |i| i.current.map_or("", |step| definition.steps[step].name)).await?;
+        let definitions = self.definitions;
+        let step_name = |instance: &Instance| {
+            let definition = definitions.of(&instance.definition);
+            definition.zip(instance.current).map_or("", |(definition, step)| definition.steps[step].name)
+        };
+        self.changes.store(tx, step_name).await?;
+        parked::park(tx, self.parked).await?;
         outbox::append(tx, self.outgoing).await
     }
 }

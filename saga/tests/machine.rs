@@ -18,7 +18,8 @@ const ATTEMPTS: u32 = 3;
 const LIMIT: Duration = Duration::from_hours(1);
 
 fn definition() -> Definition {
-    order_fulfilment(&Defaults { step_timeout: TIMEOUT, step_attempts: ATTEMPTS, saga_timeout: LIMIT })
+    let defaults = Defaults { step_timeout: TIMEOUT, step_attempts: ATTEMPTS, saga_timeout: LIMIT };
+    order_fulfilment(&defaults).swap_remove(0)
 }
 
 /// An instance with its definition, the time, and everything that it has sent.

@@ -109,6 +109,10 @@ pub(crate) struct Saga {
     pub(crate) step_attempts: u32,
     /// For the whole saga.
     pub(crate) timeout: Duration,
+    /// Each known to this release.
+    pub(crate) versions: Vec<u32>,
+    /// One of them.
+    pub(crate) begin_version: u32,
     pub(crate) timer_interval: Duration,
     pub(crate) history_retention: Duration,
 }

@@ -60,6 +60,18 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             what,
         });
     }
+    let Saga { versions, begin_version, .. } = &config.saga;
+    let unknown = versions.iter().find(|version| !waybill_saga::VERSIONS.contains(version));
+    let wrong =
+        unknown.map(|version| format!("this release does not know version {version}")).or_else(|| {
+            let begins = versions.contains(begin_version);
+            (!begins).then(|| {
+                format!("this process does not run version {begin_version}, and would begin with it")
+            })
+        });
+    if let Some(what) = wrong {
+        errors.push(Problem::Conflict { first: "saga.versions", second: "saga.begin_version", what });
+    }
     if config.grpc_addr == config.http_addr && config.grpc_addr.port() != 0 {
         let what = format!("cannot both be {}", config.grpc_addr);
         errors.push(Problem::Conflict { first: "grpc.addr", second: "http.addr", what });
@@ -146,6 +158,10 @@ fn saga(values: &Values) -> Result<Saga, Problem> {
         step_timeout: get(values, "saga.step_timeout")?,
         step_attempts: get(values, "saga.step_attempts")?,
         timeout: get(values, "saga.timeout")?,
+        versions: Some(get::<Vec<u32>>(values, "saga.versions")?)
+            .filter(|versions| !versions.is_empty())
+            .unwrap_or_else(|| waybill_saga::VERSIONS.to_vec()),
+        begin_version: get(values, "saga.begin_version")?,
         timer_interval: get(values, "saga.timer_interval")?,
         history_retention: get(values, "saga.history_retention")?,
     })

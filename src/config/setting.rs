@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     Roles,
     /// Items separated by commas; may be empty.
     List,
+    /// Whole numbers from 1, separated by commas; may be empty.
+    Versions,
     /// Codes, or prefixes that end in `*`, separated by commas; may be empty.
     Patterns,
     /// An amount and its currency.
@@ -67,6 +69,7 @@ impl Kind {
             Self::Choice(words) => value::choice(text, words),
             Self::Roles => Role::parse_list(text).map(Value::Roles),
             Self::List => Ok(Value::List(value::items(text))),
+            Self::Versions => value::versions(text),
             Self::Patterns => value::patterns(text),
             Self::Money => text.parse::<Money>().map(Value::Money).map_err(|error| error.to_string()),
         }
@@ -92,6 +95,7 @@ impl Kind {
             Self::Choice(words) => format!("one of {}", quoted(words)),
             Self::Roles => format!("a list of {}", quoted(&Role::NAMES)),
             Self::List => "a list separated by commas".to_owned(),
+            Self::Versions => "a list of versions, such as `1,2`, or nothing".to_owned(),
             Self::Patterns => "a list of codes, or prefixes that end in `*`, separated by commas".to_owned(),
             Self::Money => "an amount and its currency, such as `1000.00 EUR`".to_owned(),
         }
@@ -99,7 +103,7 @@ impl Kind {
 
     /// Whether a TOML array is a way to write it.
     pub(crate) fn is_list(&self) -> bool {
-        matches!(self, Self::Roles | Self::List | Self::Patterns)
+        matches!(self, Self::Roles | Self::List | Self::Versions | Self::Patterns)
     }
 
     /// The text as it may be shown: without passwords.

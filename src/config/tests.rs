@@ -188,6 +188,12 @@ fn values_that_do_not_go_together_are_refused() {
     assert!(error.contains("the first delay of 2m is longer than the longest of 1m"), "{error}");
     let error = given("", &[], &[("--http-addr", "http.addr", "127.0.0.1:50051")]).error();
     assert_eq!(error, "grpc.addr and http.addr: cannot both be 127.0.0.1:50051");
+    let error = given("", &[("WAYBILL_SAGA_VERSIONS", "1, 99")], &[]).error();
+    assert_eq!(error, "saga.versions and saga.begin_version: this release does not know version 99");
+    let error = given("", &[], &[("--set", "saga.begin_version", "99")]).error();
+    assert!(error.contains("does not run version 99, and would begin with it"), "{error}");
+    let error = given("[saga]\nversions = [\"1\", \"0\"]\n", &[], &[]).error();
+    assert!(error.contains("saga.versions = \"1,0\"") && error.contains("holds `0`"), "{error}");
 }
 
 #[test]

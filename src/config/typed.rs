@@ -38,6 +38,7 @@ from_value! {
     Duration: Value::Time(time) => Some(*time);
     bool: Value::Switch(switch) => Some(*switch);
     Vec<Role>: Value::Roles(roles) => Some(roles.clone());
+    Vec<u32>: Value::Versions(versions) => Some(versions.clone());
     Vec<String>: Value::List(items) => Some(items.clone());
     Money: Value::Money(money) => Some(money.clone());
 }

@@ -17,6 +17,7 @@ pub(crate) enum Value {
     Switch(bool),
     Roles(Vec<Role>),
     List(Vec<String>),
+    Versions(Vec<u32>),
     Money(Money),
 }
 
@@ -84,6 +85,14 @@ pub(super) fn choice(text: &str, words: &[&str]) -> Result<Value, String> {
 /// The items between the commas, trimmed, without empty ones.
 pub(super) fn items(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+pub(super) fn versions(text: &str) -> Result<Value, String> {
+    let version = |item: &String| match item.parse() {
+        Ok(version) if version > 0 => Ok(version),
+        _ => Err(format!("holds `{item}`, which is no version")),
+    };
+    items(text).iter().map(version).collect::<Result<_, _>>().map(Value::Versions)
 }
 
 pub(super) fn patterns(text: &str) -> Result<Value, String> {

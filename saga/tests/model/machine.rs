@@ -68,7 +68,8 @@ impl Machine {
                 step_attempts: attempts,
                 // Moments are no part of an instance's number, so what depends on them is not explored.
                 saga_timeout: Duration::MAX,
-            }),
+            })
+            .swap_remove(0),
             instances: Vec::new(),
             numbers: HashMap::new(),
             begun: Moved::default(),

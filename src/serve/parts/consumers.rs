@@ -10,7 +10,7 @@ use waybill_messaging::{
     health::Health,
     topology::{self, Queue},
 };
-use waybill_saga::{Defaults, Orchestrator, deadline, order_fulfilment};
+use waybill_saga::{Defaults, Definitions, Orchestrator, deadline, order_fulfilment};
 use waybill_worker::{dispatch, order, payment};
 
 use super::Stores;
@@ -67,15 +67,17 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn saga(&mut self, store: Store) -> anyhow::Result<()> {
-        let config::Saga { step_timeout, step_attempts, timeout, timer_interval, .. } = self.config.saga;
-        let defaults = Defaults { step_timeout, step_attempts, saga_timeout: timeout };
-        let orchestrator = Orchestrator::new(order_fulfilment(&defaults))?;
-        let waking = deadline::run(
-            store.clone(),
-            orchestrator.definition().clone(),
-            timer_interval,
-            self.stop.clone(),
-        );
+        let config = &self.config.saga;
+        let defaults = Defaults {
+            step_timeout: config.step_timeout,
+            step_attempts: config.step_attempts,
+            saga_timeout: config.timeout,
+        };
+        let known = order_fulfilment(&defaults);
+        let definitions = Definitions::new(known, &config.versions, config.begin_version)?;
+        let orchestrator = Orchestrator::new(definitions);
+        let waking =
+            deadline::run(store.clone(), orchestrator.clone(), config.timer_interval, self.stop.clone());
         self.tasks.spawn(async move {
             waking.await;
             "deadlines"
