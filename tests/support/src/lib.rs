@@ -8,6 +8,7 @@ mod broker;
 pub mod client;
 pub mod collector;
 mod database;
+pub mod fake_broker;
 pub mod load;
 mod node;
 pub mod patience;
@@ -19,6 +20,7 @@ mod rig;
 pub use self::{
     broker::TestBroker,
     database::TestDatabase,
+    fake_broker::FakeBroker,
     node::Node,
     process::{ALL_ROLES, Ended, Process, Program},
     proxy::{Proxy, Way},
