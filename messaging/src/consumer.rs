@@ -155,18 +155,22 @@ impl<H: Handler> Consumer<H> {
                 () = stop.cancelled() => break,
                 next = deliveries.next() => next,
             };
-            let first = match next {
-                Some(Ok(delivery)) => delivery,
-                Some(Err(error)) => return Err(error.to_string()),
-                None => return Err("the broker ended the subscription".to_owned()),
-            };
-            let mut batch = vec![first];
+            let mut batch = vec![delivery(next)?];
+            let mut over = Ok(());
             while batch.len() < self.settings.batch
-                && let Some(Some(Ok(delivery))) = deliveries.next().now_or_never()
+                && let Some(next) = deliveries.next().now_or_never()
             {
-                batch.push(delivery);
+                match delivery(next) {
+                    Ok(delivery) => batch.push(delivery),
+                    // Said once and never again: whoever asked for more would wait for ever.
+                    Err(reason) => {
+                        over = Err(reason);
+                        break;
+                    }
+                }
             }
             self.handle(batch, stop).await?;
+            over?;
         }
         self.leave(channel, tag).await;
         Ok(())
@@ -204,5 +208,13 @@ impl<H: Handler> Consumer<H> {
         } else {
             topology.queue(self.settings.queue)
         }
+    }
+}
+
+/// What the subscription yields. `Err`: it is over.
+fn delivery(next: Option<Result<Delivery, lapin::Error>>) -> Result<Delivery, String> {
+    match next {
+        Some(delivery) => delivery.map_err(|error| error.to_string()),
+        None => Err("the broker ended the subscription".to_owned()),
     }
 }
