@@ -5,13 +5,16 @@
 //! connects again, with growing, jittered pauses, for ever. Publishing and consuming use two brokers of
 //! this kind, because a blocked connection stops every write on it, acknowledgements included.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::{
-    sync::{Notify, watch},
-    time::timeout,
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -37,15 +40,24 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Broker {
     settings: Arc<Settings>,
-    given_up: Arc<Notify>,
-    connection: watch::Receiver<Option<Arc<Connection>>>,
+    link: watch::Receiver<Option<Link>>,
+}
+
+/// One connection of a [`Broker`], as long as it lasts. Cheap to clone; all clones share it.
+#[derive(Clone)]
+pub(crate) struct Link {
+    connection: Arc<Connection>,
+    given_up: CancellationToken,
+    /// `None` while the broker has blocked it, else since when it has not.
+    unblocked: watch::Receiver<Option<Instant>>,
+    /// When the last confirm came, on any channel.
+    answered: Arc<Mutex<Instant>>,
 }
 
 /// The half of a [`Broker`] that keeps it connected; runs until it is told to stop.
 pub struct Supervisor {
     settings: Arc<Settings>,
-    given_up: Arc<Notify>,
-    connection: watch::Sender<Option<Arc<Connection>>>,
+    link: watch::Sender<Option<Link>>,
     name: &'static str,
     health: Health,
 }
@@ -56,15 +68,8 @@ impl Broker {
     pub fn new(settings: Settings, name: &'static str, health: Health) -> (Self, Supervisor) {
         let settings = Arc::new(settings);
         let (sender, receiver) = watch::channel(None);
-        let given_up = Arc::new(Notify::new());
-        let supervisor = Supervisor {
-            settings: Arc::clone(&settings),
-            given_up: Arc::clone(&given_up),
-            connection: sender,
-            name,
-            health,
-        };
-        (Self { settings, given_up, connection: receiver }, supervisor)
+        let supervisor = Supervisor { settings: Arc::clone(&settings), link: sender, name, health };
+        (Self { settings, link: receiver }, supervisor)
     }
 
     /// Exchange and queue names.
@@ -72,19 +77,62 @@ impl Broker {
         &self.settings.topology
     }
 
-    /// Says that the connection is of no use, although it is there: the broker does not answer on it. The
-    /// supervisor then makes a new one.
-    pub fn give_up(&self) {
-        self.given_up.notify_waiters();
-    }
-
     /// A new channel, as soon as there is a connection. `None` once the supervisor has stopped.
     ///
     /// Errors: the channel could not be opened in time; ask again.
     pub async fn channel(&self) -> Option<Result<Channel, String>> {
-        let mut watched = self.connection.clone();
-        let connection = watched.wait_for(Option::is_some).await.ok()?.clone()?;
-        Some(in_time("open a channel", connection.create_channel()).await)
+        Some(self.link().await?.channel().await)
+    }
+
+    /// The connection, as soon as there is one. `None` once the supervisor has stopped.
+    pub(crate) async fn link(&self) -> Option<Link> {
+        self.link.clone().wait_for(Option::is_some).await.ok()?.clone()
+    }
+}
+
+impl Link {
+    /// A new channel. Errors: it could not be opened in time; the connection is given up for that.
+    pub(crate) async fn channel(&self) -> Result<Channel, String> {
+        let opened = in_time("open a channel", self.connection.create_channel()).await;
+        // Whatever its supervisor has heard of it.
+        opened.inspect_err(|_| self.give_up())
+    }
+
+    /// Says that the connection is of no use, although it may be there: the broker does not answer on it. The
+    /// supervisor then makes a new one.
+    pub(crate) fn give_up(&self) {
+        self.given_up.cancel();
+    }
+
+    /// Notes that a confirm has come.
+    pub(crate) fn has_answered(&self) {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Whether a confirm has come since `moment`.
+    pub(crate) fn has_answered_since(&self, moment: Instant) -> bool {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) > moment
+    }
+
+    /// Waits until `limit` has passed since `moment`. The time in which the broker has blocked the connection
+    /// does not count, because nothing can be written then; once all is to stop it does.
+    pub(crate) async fn overdue(&self, moment: Instant, limit: Duration, stop: &CancellationToken) {
+        let mut unblocked = self.unblocked.clone();
+        loop {
+            let since = *unblocked.borrow_and_update();
+            let Some(since) = since else {
+                tokio::select! {
+                    // The connection is over, and whoever uses it is told.
+                    changed = unblocked.changed() => if changed.is_err() { return },
+                    () = stop.cancelled() => return sleep(limit).await,
+                }
+                continue;
+            };
+            tokio::select! {
+                () = sleep_until(moment.max(since) + limit) => return,
+                Ok(()) = unblocked.changed() => {}
+            }
+        }
     }
 }
 
@@ -147,27 +195,38 @@ impl Supervisor {
     async fn watch(&self, connection: Connection, stop: &CancellationToken) -> String {
         // Exactly one listener: two would take each other's events.
         let mut events = Box::pin(connection.events_listener());
-        let connection = Arc::new(connection);
+        let (blocking, unblocked) = watch::channel(Some(Instant::now()));
+        let (connection, given_up) = (Arc::new(connection), CancellationToken::new());
+        let link = Link {
+            connection: Arc::clone(&connection),
+            given_up: given_up.clone(),
+            unblocked,
+            answered: Arc::new(Mutex::new(Instant::now())),
+        };
         self.health.set(self.name, Status::Up);
-        self.connection.send_replace(Some(Arc::clone(&connection)));
+        self.link.send_replace(Some(link));
         let reason = loop {
             let event = tokio::select! {
                 () = stop.cancelled() => None,
-                () = self.given_up.notified() => break "no answer".to_owned(),
+                () = given_up.cancelled() => break "no answer".to_owned(),
                 event = events.next() => event,
             };
             match event {
                 Some(Event::ConnectionBlocked(why)) => {
+                    blocking.send_replace(None);
                     self.health.set(self.name, Status::Down(format!("blocked by the broker: {why}")));
                 }
-                Some(Event::ConnectionUnblocked) => self.health.set(self.name, Status::Up),
+                Some(Event::ConnectionUnblocked) => {
+                    blocking.send_replace(Some(Instant::now()));
+                    self.health.set(self.name, Status::Up);
+                }
                 Some(Event::Error(error)) if !connection.status().connected() => break error.to_string(),
                 // A channel's error: the one who uses the channel sees it.
                 Some(_) => {}
                 None => break "stopped".to_owned(),
             }
         };
-        self.connection.send_replace(None);
+        self.link.send_replace(None);
         // A broken connection does not answer the goodbye.
         let _ = timeout(Duration::from_secs(2), connection.close(200, "bye".into())).await;
         reason

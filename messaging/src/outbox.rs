@@ -15,7 +15,7 @@ use sea_orm::Value;
 
 pub use self::depth::{Depth, depth};
 pub(crate) use self::{
-    claim::Claim,
+    claim::{Claim, Lot},
     parked::{ParkedKeys, Probe},
     rotate::keep,
     settle::{PutBack, PutBackKind, Settle},
@@ -61,20 +61,17 @@ pub async fn append(tx: &Tx, messages: Vec<Outgoing>) -> Result<(), StoreError> 
     let (due, delayed): (Vec<_>, Vec<_>) = messages.into_iter().partition(|m| m.available_at <= now);
     // Perhaps not the open one any more. That does no harm: rows are looked for in every slot.
     let slot = tx.store().open_slots().get(Slotted::Outbox);
-    let reservation = if due.is_empty() { None } else { tx.reserve(due.len(), slot) };
+    let reservation = tx.reserve(&due, slot);
     let mut rows = Rows::new(COLUMNS);
     for message in &due {
-        let lease = reservation.as_ref().map_or(("", now), |r| (r.owner(), r.lease_until()));
-        rows.push(row(message, now, lease));
+        rows.push(row(message, now, reservation.lease(message).unwrap_or(("", now))));
     }
     for message in &delayed {
         rows.push(row(message, message.available_at, ("", message.available_at)));
     }
     let insert = format!("INSERT INTO {} ({ROW}) {VALUES}", Slotted::Outbox.table(tx.backend(), slot));
     tx.execute_rows(&rows, &insert, vec![now.micros().into()]).await?;
-    if let Some(reservation) = reservation {
-        tx.hand_over(reservation, due);
-    }
+    tx.hand_over(reservation, due);
     Ok(())
 }
 

@@ -2,26 +2,32 @@
 //!
 //! Rows reach it two ways. *Hand-off*: what a transaction of this process has committed comes through
 //! memory, under the lease that was written with it. *Sweep*: rows whose owner died, delayed rows and
-//! parked ones are claimed from the table. Both go through one publisher, whose outcomes are settled in
-//! batches, each in the database that the row came from.
+//! parked ones are claimed from the table. Both go through the publisher of their lane, one for each queue,
+//! and the outcomes are settled in batches, each in the database that the row came from.
 
 mod hand_off;
+mod lane;
 mod publisher;
+mod session;
 mod settler;
+mod standing;
 mod sweeper;
 mod window;
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::hand_off::Reservation;
+pub(crate) use self::{hand_off::Reservation, lane::Lane};
 pub use self::{
     hand_off::{HandOff, Item},
     settler::Settlement,
 };
-use self::{publisher::Publisher, settler::Settler};
+use self::{publisher::Publisher, settler::Settler, standing::Standing};
 use crate::{
     Store,
     broker::Broker,
@@ -32,9 +38,9 @@ use crate::{
 /// How the relay works.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Messages published and not yet confirmed, at most.
+    /// Messages for one queue that are published and not yet confirmed, at most.
     pub window: usize,
-    /// Messages held in memory, at most; what is beyond waits in the table for a sweep.
+    /// Messages for one queue held in memory, at most; what is beyond waits in the table for a sweep.
     pub hand_off: usize,
     /// How long a row belongs to the process that took it.
     pub lease: Duration,
@@ -54,7 +60,7 @@ pub struct Settings {
 pub struct Relay {
     settings: Settings,
     hand_off: HandOff,
-    items: mpsc::UnboundedReceiver<Item>,
+    items: Vec<mpsc::UnboundedReceiver<Item>>,
 }
 
 impl Relay {
@@ -81,7 +87,7 @@ impl Relay {
         health: Health,
         stop: CancellationToken,
     ) {
-        let (tasks, no_more) = (TaskTracker::new(), CancellationToken::new());
+        let (mut helpers, no_more) = (JoinSet::new(), CancellationToken::new());
         for (store, outcomes) in stores {
             let parked = ParkedKeys::default();
             let writer = Settler {
@@ -90,20 +96,40 @@ impl Relay {
                 parked: parked.clone(),
                 max_rejections: self.settings.max_rejections,
             };
-            tasks.spawn(settler::run(writer, outcomes, no_more.clone()));
+            helpers.spawn(settler::run(writer, outcomes, no_more.clone()));
             let slot_bytes = sweep.then_some(self.settings.slot_bytes);
-            tasks.spawn(outbox::keep(store.clone(), slot_bytes, stop.clone()));
+            helpers.spawn(outbox::keep(store.clone(), slot_bytes, stop.clone()));
             if sweep {
                 let sweeper = sweeper::Sweeper::new(store, self.hand_off.clone(), parked, &self.settings);
-                tasks.spawn(sweeper.run(stop.clone()));
+                helpers.spawn(sweeper.run(stop.clone()));
             }
         }
-        let publisher = Publisher::new(self.settings, broker, self.hand_off.clone(), self.items, health);
-        publisher.run(stop).await;
+        let (mut lanes, standing) = (JoinSet::new(), Standing::new(health));
+        for (lane, items) in Lane::all().zip(self.items) {
+            let (settings, hand_off) = (self.settings.clone(), self.hand_off.clone());
+            let publisher = Publisher::new(lane, settings, broker.clone(), hand_off, items, standing.clone());
+            lanes.spawn(publisher.run(stop.clone()));
+        }
+        while !lanes.is_empty() {
+            tokio::select! {
+                Some(ended) = lanes.join_next() => in_order(ended),
+                Some(ended) = helpers.join_next() => in_order(ended),
+            }
+        }
         // Nothing is published any more: the settlers write down what there is and finish.
         self.hand_off.close();
         no_more.cancel();
-        tasks.close();
-        tasks.wait().await;
+        while let Some(ended) = helpers.join_next().await {
+            in_order(ended);
+        }
+    }
+}
+
+/// A part that panicked takes the relay with it: without it rows would silently stay.
+fn in_order(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
     }
 }

@@ -55,10 +55,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row("gateway.max_streams", "WAYBILL_GATEWAY_MAX_STREAMS", "1024", count(1, 1_000_000),
         "Concurrent HTTP/2 streams per connection"),
 
-    row("relay.window", "WAYBILL_RELAY_WINDOW", "512", count(1, 8_192),
-        "Messages published and not yet confirmed, at most"),
+    row("relay.window", "WAYBILL_RELAY_WINDOW", "128", count(1, 8_192),
+        "Messages published to one queue and not yet confirmed, at most"),
     row("relay.handoff", "WAYBILL_RELAY_HANDOFF", "8192", count(1, 1_000_000),
-        "Committed outbox messages held in memory for publishing; past it they wait in their table"),
+        "Committed outbox messages for one queue held in memory for publishing; past it they wait in their table"),
     row("relay.lease", "WAYBILL_RELAY_LEASE", "30s", time(SECOND, HOUR),
         "How long a claimed outbox message is kept from other relays"),
     row("relay.sweep_interval", "WAYBILL_RELAY_SWEEP_INTERVAL", "250ms", time(MILLISECOND, HOUR),

@@ -5,20 +5,26 @@ use sea_orm::{DbErr, QueryResult};
 
 use crate::{
     Envelope, Exchange, Outgoing, StoreError, Timestamp, TraceContext, Transaction, Tx, classify,
-    slots::Slotted,
+    relay::Lane, slots::Slotted,
 };
 
 /// What a claim returns of a row, in the order in which [`read`] takes it.
 pub(super) const RETURNED: &str = "id, message_id, type, exchange, routing_key, correlation_id, causation_id, \
      reply_to, traceparent, tracestate, attempt, body";
 
-/// Takes rows of one slot that are due and that nobody holds.
-pub(crate) struct Claim {
+/// What may be taken, for whom and until when.
+pub(crate) struct Lot {
+    /// Only rows of this slot.
     pub(crate) slot: i64,
     pub(crate) owner: String,
     pub(crate) lease_until: Timestamp,
+    /// Rows of other lanes are left alone.
+    pub(crate) lanes: Vec<Lane>,
     pub(crate) most: usize,
 }
+
+/// Takes rows that are due and that nobody holds.
+pub(crate) struct Claim(pub(crate) Lot);
 
 impl Transaction for Claim {
     const NAME: &'static str = "outbox.claim";
@@ -26,16 +32,17 @@ impl Transaction for Claim {
 
     async fn run(&self, tx: &Tx) -> Result<Self::Output, StoreError> {
         let lock = if tx.has_row_locks() { "FOR UPDATE SKIP LOCKED" } else { "" };
-        let table = Slotted::Outbox.table(tx.backend(), self.slot);
+        let table = Slotted::Outbox.table(tx.backend(), self.0.slot);
         let sql = format!(
             "UPDATE {table} SET lease_owner = $1, lease_until = $2 WHERE id IN \
-             (SELECT id FROM {table} WHERE lease_until <= $3 ORDER BY lease_until LIMIT $4 {lock}) \
-             RETURNING {RETURNED}"
+             (SELECT id FROM {table} WHERE lease_until <= $3 AND {lanes} ORDER BY lease_until LIMIT $4 {lock}) \
+             RETURNING {RETURNED}",
+            lanes = Lane::any_of(&self.0.lanes),
         );
-        let most = i64::try_from(self.most).unwrap_or(i64::MAX);
+        let most = i64::try_from(self.0.most).unwrap_or(i64::MAX);
         let params = vec![
-            self.owner.as_str().into(),
-            self.lease_until.micros().into(),
+            self.0.owner.as_str().into(),
+            self.0.lease_until.micros().into(),
             tx.now().micros().into(),
             most.into(),
         ];

@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     PARKED,
-    claim::{RETURNED, read_all},
+    claim::{Lot, RETURNED, read_all},
 };
-use crate::{Outgoing, StoreError, Timestamp, Transaction, Tx, classify, slots::Slotted};
+use crate::{Exchange, Outgoing, StoreError, Transaction, Tx, classify, relay::Lane, slots::Slotted};
 
 /// Rows of one routing key that are probed at once.
 const PROBES: i64 = 4;
@@ -42,12 +42,7 @@ impl ParkedKeys {
 }
 
 /// Takes a few parked rows of every routing key of one slot. Yields the routing keys and the messages.
-pub(crate) struct Probe {
-    pub(crate) slot: i64,
-    pub(crate) owner: String,
-    pub(crate) lease_until: Timestamp,
-    pub(crate) most: usize,
-}
+pub(crate) struct Probe(pub(crate) Lot);
 
 /// Every routing key that has parked rows: one step through the index a key, however many rows it has.
 const KEYS: &str = "WITH RECURSIVE keys(k) AS (\
@@ -60,13 +55,13 @@ impl Transaction for Probe {
     type Output = (BTreeSet<String>, Vec<Outgoing>);
 
     async fn run(&self, tx: &Tx) -> Result<Self::Output, StoreError> {
-        let table = Slotted::Outbox.table(tx.backend(), self.slot);
+        let table = Slotted::Outbox.table(tx.backend(), self.0.slot);
         let rows = tx.query(&KEYS.replace("{table}", &table), Vec::new()).await?;
         let keys: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.try_get_by_index(0)).collect();
         let keys = keys.map_err(|error| classify(&error))?;
         let mut messages = Vec::new();
-        for key in &keys {
-            let room = i64::try_from(self.most - messages.len()).unwrap_or(i64::MAX);
+        for key in keys.iter().filter(|key| self.0.lanes.contains(&Lane::to(Exchange::Dispatch, key))) {
+            let room = i64::try_from(self.0.most - messages.len()).unwrap_or(i64::MAX);
             messages.extend(self.take(tx, &table, key, room.min(PROBES)).await?);
         }
         Ok((keys, messages))
@@ -82,7 +77,7 @@ impl Probe {
              RETURNING {RETURNED}"
         );
         let params =
-            vec![self.owner.as_str().into(), self.lease_until.micros().into(), key.into(), most.into()];
+            vec![self.0.owner.as_str().into(), self.0.lease_until.micros().into(), key.into(), most.into()];
         read_all(&tx.query(&sql, params).await?)
     }
 }

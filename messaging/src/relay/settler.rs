@@ -31,6 +31,13 @@ pub(super) enum End {
     PutBack(PutBackKind, String),
 }
 
+/// Passes an outcome on to the database that the row is in.
+pub(super) fn tell(item: Item, end: End) {
+    let settler = item.settle.clone();
+    // Fails only when the settler is gone with its database; the row is then found by a sweep.
+    let _ = settler.send(Settlement { item, end });
+}
+
 /// Settles until `done`, which means that nothing more will come, and then what has come by then.
 pub(super) async fn run(
     settler: Settler,

@@ -9,15 +9,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{HandOff, Settings, Settlement};
+use super::{HandOff, Lane, Settings, Settlement};
 use crate::{
     Outgoing, Store, StoreError,
-    outbox::{Claim, ParkedKeys, Probe},
+    outbox::{Claim, Lot, ParkedKeys, Probe},
     slots::{self, Slotted, State},
 };
 
-/// Rows claimed at once, at most.
-const PAGE: usize = 500;
 /// Pause between two probes of what is parked.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause between two looks at slots that should have no rows. One that was committed late may be there.
@@ -84,17 +82,19 @@ impl Sweeper {
         settle: &mpsc::UnboundedSender<Settlement>,
         slot: i64,
     ) -> Result<bool, StoreError> {
+        let lanes = self.hand_off.roomy();
+        if lanes.is_empty() {
+            return Ok(false);
+        }
         let table = Slotted::Outbox.table(self.store.backend(), slot);
-        let due = format!("SELECT 1 FROM {table} WHERE lease_until <= $1 LIMIT 1");
+        let lanes = Lane::any_of(&lanes);
+        let due = format!("SELECT 1 FROM {table} WHERE lease_until <= $1 AND {lanes} LIMIT 1");
         // Asked outside a transaction first: most of the time nothing is due, and SQLite's writer is precious.
         if self.store.query(&due, vec![self.store.clock().now().micros().into()]).await?.is_empty() {
             return Ok(false);
         }
-        let (claimed, room) = self
-            .claim(settle, slot, async |owner, lease_until, most| {
-                self.store.run(Claim { slot, owner, lease_until, most }).await
-            })
-            .await?;
+        let claim = async |lot| self.store.run(Claim(lot)).await;
+        let (claimed, room) = self.claim(settle, slot, claim).await?;
         Ok(claimed > 0 && claimed == room)
     }
 
@@ -124,8 +124,8 @@ impl Sweeper {
             return Ok(BTreeSet::new());
         }
         let mut parked = BTreeSet::new();
-        let probe = async |owner, lease_until, most| {
-            let (keys, messages) = self.store.run(Probe { slot, owner, lease_until, most }).await?;
+        let probe = async |lot| {
+            let (keys, messages) = self.store.run(Probe(lot)).await?;
             // Known before the messages go out: one that is routed frees the others.
             self.parked.add(&keys);
             parked = keys;
@@ -136,21 +136,21 @@ impl Sweeper {
     }
 
     /// Hands over what `take` yields, and says how much that was and how much there was room for. The room is
-    /// reserved first, so that what is claimed is published.
+    /// reserved first, in every lane that may turn up, so that what is claimed is published. Rows of a lane
+    /// without room, because its queue takes nothing, stay where they are and are in nobody's way.
     async fn claim(
         &self,
         settle: &mpsc::UnboundedSender<Settlement>,
         slot: i64,
-        take: impl AsyncFnOnce(String, crate::Timestamp, usize) -> Result<Vec<Outgoing>, StoreError>,
+        take: impl AsyncFnOnce(Lot) -> Result<Vec<Outgoing>, StoreError>,
     ) -> Result<(usize, usize), StoreError> {
         let now = self.store.clock().now();
-        let room = self.hand_off.room().min(PAGE);
-        let Some(reservation) = (room > 0).then(|| self.hand_off.reserve(room, now, slot)).flatten() else {
-            return Ok((0, 0));
-        };
-        let messages = take(self.hand_off.owner().to_owned(), now.plus(self.lease), room).await?;
+        let page = self.hand_off.reserve_page(now, slot);
+        let Some((reservation, lanes, most)) = page else { return Ok((0, 0)) };
+        let (owner, lease_until) = (self.hand_off.owner().to_owned(), now.plus(self.lease));
+        let messages = take(Lot { slot, owner, lease_until, lanes, most }).await?;
         let claimed = messages.len();
         self.hand_off.hand_over(reservation, messages, settle);
-        Ok((claimed, room))
+        Ok((claimed, most))
     }
 }

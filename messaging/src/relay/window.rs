@@ -9,6 +9,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use lapin::types::ShortString;
+
+/// What tells a returned message: routing key and message id, as they went over the wire. Not the id alone:
+/// a message and its retry may be in flight at once by different ways.
+pub(super) type Identity = (ShortString, ShortString);
+
 /// How the publication of a message ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -28,20 +34,20 @@ pub(super) enum Answer {
 }
 
 struct Acknowledged<T> {
-    key: String,
+    identity: Identity,
     item: T,
     answer: Answer,
     /// Believed once all messages before this one are answered.
     barrier: u64,
 }
 
-/// Messages in flight on one channel, keyed by message id.
+/// Messages in flight on one channel.
 pub(super) struct Window<T> {
     next: u64,
-    in_flight: BTreeMap<u64, (String, T)>,
+    in_flight: BTreeMap<u64, (Identity, T)>,
     answered: VecDeque<Acknowledged<T>>,
     /// Returned messages whose own confirm has not been seen yet, with the reason.
-    returned: Vec<(String, String)>,
+    returned: Vec<(Identity, String)>,
 }
 
 impl<T> Window<T> {
@@ -65,18 +71,18 @@ impl<T> Window<T> {
     }
 
     /// Notes that a message is being published; the number names it in [`Window::answer`].
-    pub(super) fn publish(&mut self, key: String, item: T) -> u64 {
+    pub(super) fn publish(&mut self, identity: Identity, item: T) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.in_flight.insert(number, (key, item));
+        self.in_flight.insert(number, (identity, item));
         number
     }
 
-    /// Notes what a confirm said and the returned message that hung on it, if any: its id and why.
-    pub(super) fn answer(&mut self, number: u64, answer: Answer, returned: Option<(String, String)>) {
+    /// Notes what a confirm said and the returned message that hung on it, if any: which one and why.
+    pub(super) fn answer(&mut self, number: u64, answer: Answer, returned: Option<(Identity, String)>) {
         self.returned.extend(returned);
-        if let Some((key, item)) = self.in_flight.remove(&number) {
-            self.answered.push_back(Acknowledged { key, item, answer, barrier: self.next });
+        if let Some((identity, item)) = self.in_flight.remove(&number) {
+            self.answered.push_back(Acknowledged { identity, item, answer, barrier: self.next });
         }
     }
 
@@ -85,8 +91,8 @@ impl<T> Window<T> {
         let oldest = self.in_flight.first_key_value().map_or(self.next, |(number, _)| *number);
         let certain = self.answered.iter().take_while(|a| a.barrier <= oldest).count();
         let mut outcomes = Vec::with_capacity(certain);
-        for Acknowledged { key, item, answer, .. } in self.answered.drain(..certain) {
-            let returned = self.returned.iter().position(|(id, _)| *id == key);
+        for Acknowledged { identity, item, answer, .. } in self.answered.drain(..certain) {
+            let returned = self.returned.iter().position(|(returned, _)| *returned == identity);
             let outcome = match (answer, returned) {
                 (_, Some(index)) => Outcome::Returned(self.returned.swap_remove(index).1),
                 (Answer::Ack, None) => Outcome::Confirmed,
@@ -111,13 +117,17 @@ mod tests {
     fn published(keys: &[&'static str]) -> Window<&'static str> {
         let mut window = Window::new();
         for key in keys {
-            window.publish((*key).to_owned(), *key);
+            window.publish(identity(key), *key);
         }
         window
     }
 
-    fn hanging(key: &str) -> (String, String) {
-        (key.to_owned(), "NO_ROUTE".to_owned())
+    fn identity(id: &str) -> Identity {
+        ("key".into(), id.into())
+    }
+
+    fn hanging(id: &str) -> (Identity, String) {
+        (identity(id), "NO_ROUTE".to_owned())
     }
 
     #[test]
@@ -143,7 +153,7 @@ mod tests {
     fn later_messages_do_not_hold_up_what_was_answered_before_them() {
         let mut window = published(&["a"]);
         window.answer(0, Answer::Ack, None);
-        window.publish("b".to_owned(), "b");
+        window.publish(identity("b"), "b");
         assert_eq!(window.outcomes(), [("a", Outcome::Confirmed)]);
     }
 
@@ -162,5 +172,19 @@ mod tests {
         window.answer(0, Answer::Ack, Some(hanging("a")));
         window.answer(1, Answer::Ack, Some(hanging("a")));
         assert!(window.outcomes().iter().all(|(_, outcome)| matches!(outcome, Outcome::Returned(_))));
+    }
+
+    #[test]
+    fn one_message_by_two_ways_is_returned_from_the_one_that_leads_nowhere() {
+        let mut window = Window::new();
+        window.publish(("nowhere".into(), "a".into()), "first");
+        window.publish(("somewhere".into(), "a".into()), "again");
+        window.answer(1, Answer::Ack, None);
+        window.answer(0, Answer::Ack, Some((("nowhere".into(), "a".into()), "NO_ROUTE".to_owned())));
+        let outcomes = window.outcomes();
+        assert_eq!(
+            outcomes,
+            [("again", Outcome::Confirmed), ("first", Outcome::Returned("NO_ROUTE".into()))]
+        );
     }
 }

@@ -91,7 +91,7 @@ impl Tx {
     }
 
     /// Room at the relay for messages that are being written to this slot of the outbox.
-    pub(crate) fn reserve(&self, messages: usize, slot: i64) -> Option<Reservation> {
+    pub(crate) fn reserve(&self, messages: &[Outgoing], slot: i64) -> Reservation {
         self.store.0.hand_off.reserve(messages, self.now, slot)
     }
 

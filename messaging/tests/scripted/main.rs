@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, dead_code, reason = "the rig serves several test crates")]
 
 mod consuming;
+mod lanes;
+mod publishing;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod stage;

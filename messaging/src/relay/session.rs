@@ -1,0 +1,229 @@
+//! What happens on one channel: messages go out, answers come in, and their outcomes go to the settler.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use lapin::{
+    Channel, Confirmation, PublisherConfirm, message::BasicReturnMessage, options::BasicPublishOptions,
+    types::ShortString,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+
+use super::{
+    Item, Settings,
+    settler::{End, tell},
+    window::{Answer, Identity, Outcome, Window},
+};
+use crate::{
+    Clock, amqp,
+    broker::Link,
+    fault::{self, Point},
+    outbox::PutBackKind,
+    topology::{Topology, short},
+};
+
+/// Why a channel is of no use any more.
+pub(super) enum Broken {
+    /// It, or the connection, and nobody knows what else.
+    Connection(String),
+    /// One queue does not answer. Others do, on the same connection.
+    Queue(String),
+}
+
+/// A message in flight: the row, when it left, and the span that ends with its confirm.
+struct Flight {
+    item: Item,
+    sent: Instant,
+    _span: Span,
+}
+
+/// One channel.
+pub(super) struct Session {
+    link: Link,
+    channel: Channel,
+    topology: Topology,
+    window: Window<Flight>,
+    confirms: FuturesUnordered<Numbered>,
+    confirm_timeout: Duration,
+    max_message_bytes: usize,
+    clock: Clock,
+    stop: CancellationToken,
+}
+
+impl Session {
+    pub(super) fn new(
+        link: Link,
+        channel: Channel,
+        topology: Topology,
+        settings: &Settings,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            link,
+            channel,
+            topology,
+            window: Window::new(),
+            confirms: FuturesUnordered::new(),
+            confirm_timeout: settings.confirm_timeout,
+            max_message_bytes: settings.max_message_bytes,
+            clock: Clock::system(),
+            stop,
+        }
+    }
+
+    /// Messages without an outcome.
+    pub(super) fn len(&self) -> usize {
+        self.window.len()
+    }
+
+    /// Writes one message. `Err`: the channel is of no use any more; the message has no outcome yet.
+    pub(super) async fn publish(&mut self, item: Item) -> Result<(), Broken> {
+        if item.expires <= Instant::now() {
+            // Somebody else may hold the row by now. It is in the table, and a sweep finds it.
+            return Ok(());
+        }
+        let message = &item.message;
+        let bytes = message.envelope.body.len();
+        if bytes > self.max_message_bytes {
+            let reason = format!("{bytes} bytes are more than relay.max_message_bytes");
+            tell(item, End::PutBack(PutBackKind::Unpublishable, reason));
+            return Ok(());
+        }
+        let exchange = short(&self.topology.exchange(message.exchange));
+        let options = BasicPublishOptions { mandatory: message.exchange.is_mandatory(), immediate: false };
+        let properties = amqp::properties(&message.envelope, self.clock.now());
+        let key = short(&message.routing_key);
+        let body = message.envelope.body.clone();
+        let identity = identity(&key, properties.message_id().as_ref());
+        let (flight_span, sent) = (span(&item), Instant::now());
+        // Noted before it is written: whatever happens now, it is in the window.
+        let number = self.window.publish(identity, Flight { item, sent, _span: flight_span });
+        let writing = self.channel.basic_publish(exchange, key, options, &body, properties);
+        let confirm = tokio::select! {
+            written = writing => written.map_err(|error| Broken::Connection(format!("publish: {error}")))?,
+            () = self.link.overdue(sent, self.confirm_timeout, &self.stop) => {
+                return Err(Broken::Connection("publish: the broker takes nothing".to_owned()));
+            }
+        };
+        if let Some(newest) = self.window.newest() {
+            fault::reach(Point::AfterPublish, &newest.item.message.routing_key);
+        }
+        self.confirms.push(Numbered { number, confirm });
+        Ok(())
+    }
+
+    /// Waits for an answer and takes all that are there. Pending for ever while nothing is in flight.
+    /// `Err`: the channel is of no use any more.
+    pub(super) async fn note_answers(&mut self) -> Result<(), Broken> {
+        let Some(sent) = self.window.oldest().map(|flight| flight.sent) else {
+            return std::future::pending().await;
+        };
+        let first = tokio::select! {
+            Some(confirmed) = self.confirms.next() => confirmed,
+            () = self.link.overdue(sent, self.confirm_timeout, &self.stop) => {
+                let reason = "publish: no confirm in time".to_owned();
+                let others_answer = self.link.has_answered_since(sent);
+                return Err(if others_answer { Broken::Queue(reason) } else { Broken::Connection(reason) });
+            }
+        };
+        self.note(first).map_err(Broken::Connection)?;
+        while let Some(Some(confirmed)) = self.confirms.next().now_or_never() {
+            self.note(confirmed).map_err(Broken::Connection)?;
+        }
+        self.link.has_answered();
+        Ok(())
+    }
+
+    fn note(&mut self, (number, confirmed): Confirmed) -> Result<(), String> {
+        let (answer, returned) = match confirmed {
+            Ok(Confirmation::Ack(returned)) => (Answer::Ack, returned),
+            Ok(Confirmation::Nack(returned)) => (Answer::Nack, returned),
+            Ok(Confirmation::NotRequested) => return Err("publish: channel without confirms".to_owned()),
+            Err(error) => return Err(format!("publish: {error}")),
+        };
+        let returned = returned.map(|message| identify(&message)).transpose()?;
+        self.window.answer(number, answer, returned);
+        Ok(())
+    }
+
+    pub(super) fn settle(&mut self) {
+        for (flight, outcome) in self.window.outcomes() {
+            let end = match outcome {
+                Outcome::Confirmed => {
+                    fault::reach(Point::AfterConfirm, &flight.item.message.routing_key);
+                    End::Confirmed
+                }
+                Outcome::Returned(reason) => End::PutBack(PutBackKind::Unroutable, reason),
+                Outcome::Rejected => End::PutBack(PutBackKind::Rejected, "refused by the broker".to_owned()),
+            };
+            tell(flight.item, end);
+        }
+    }
+
+    pub(super) fn abandon(self) -> VecDeque<Item> {
+        self.window.abandon().into_iter().map(|flight| flight.item).collect()
+    }
+}
+
+fn identity(routing_key: &ShortString, message_id: Option<&ShortString>) -> Identity {
+    (routing_key.clone(), message_id.cloned().unwrap_or_default())
+}
+
+/// Which message came back, and why. `Err` when it does not say: then no outcome on this channel is certain.
+fn identify(message: &BasicReturnMessage) -> Result<(Identity, String), String> {
+    let id = message.properties.message_id().as_ref();
+    let id = id.ok_or_else(|| "publish: a message came back without its id".to_owned())?;
+    let reason =
+        format!("{} {}: no queue takes {}", message.reply_code, message.reply_text, message.routing_key);
+    Ok((identity(&message.routing_key, Some(id)), reason))
+}
+
+/// The span of one publication, a child of the message's creation. None for what nobody records.
+fn span(item: &Item) -> Span {
+    let message = &item.message;
+    let envelope = &message.envelope;
+    if !envelope.trace.is_sampled() {
+        return Span::none();
+    }
+    let destination = format!("{}:{}", message.exchange.name(), message.routing_key);
+    let span = tracing::info_span!(
+        parent: None,
+        "relay.publish",
+        otel.name = format!("publish {destination}"),
+        otel.kind = "producer",
+        dispatch_id = envelope.correlation_id,
+        messaging.system = "rabbitmq",
+        messaging.operation.name = "publish",
+        messaging.operation.type = "send",
+        messaging.destination.name = destination,
+        messaging.rabbitmq.destination.routing_key = message.routing_key,
+        messaging.message.id = envelope.message_id,
+        messaging.message.conversation_id = envelope.correlation_id,
+    );
+    envelope.trace.adopt(&span);
+    span
+}
+
+type Confirmed = (u64, Result<Confirmation, lapin::Error>);
+
+/// A confirm that knows which message it is for.
+struct Numbered {
+    number: u64,
+    confirm: PublisherConfirm,
+}
+
+impl Future for Numbered {
+    type Output = Confirmed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Confirmed> {
+        let number = self.number;
+        self.confirm.poll_unpin(cx).map(|confirmed| (number, confirmed))
+    }
+}
