@@ -5,7 +5,7 @@ SHELL := /bin/bash
 have = command -v $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test lint growth
+.PHONY: help build demo up down test chaos growth lint
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +30,10 @@ test: ## run every test against real servers
 growth: ## show how outbox and inbox grow while a session holds an old snapshot (10 min)
 	deploy/scripts/with-services.sh --rabbitmq --postgres -- env WAYBILL_BENCH_SECONDS=$${WAYBILL_BENCH_SECONDS:-300} \
 	cargo bench -p waybill-messaging --bench old_snapshot --locked
+
+chaos: ## break processes, broker, database and network for five minutes, audit what became of every dispatch
+	cargo build --release --locked -p waybill -p waybill-chaos --bins
+	@$${CARGO_TARGET_DIR:-target}/release/waybill-chaos
 
 lint: ## check format, lints, documentation, dependencies and scripts
 	cargo fmt --all --check

@@ -16,6 +16,7 @@ mod port;
 mod process;
 mod proxy;
 mod rig;
+mod server;
 
 pub use self::{
     broker::TestBroker,
@@ -25,6 +26,7 @@ pub use self::{
     process::{ALL_ROLES, Ended, Process, Program},
     proxy::{Proxy, Way},
     rig::{Rig, program},
+    server::Server,
 };
 
 /// The value of an environment variable that `make test` sets.

@@ -3,7 +3,14 @@
 mod http;
 mod log;
 
-use std::{collections::BTreeMap, env, net::SocketAddr, process::ExitStatus, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -18,10 +25,11 @@ use crate::{
 /// How a process is started. It may be started again and again, at the same addresses.
 #[derive(Clone, Debug)]
 pub struct Program {
-    binary: &'static str,
+    binary: PathBuf,
     environment: BTreeMap<String, String>,
     grpc: SocketAddr,
     http: SocketAddr,
+    log: Option<PathBuf>,
 }
 
 /// Every role.
@@ -29,9 +37,10 @@ pub const ALL_ROLES: &str = "gateway,relay,saga,order,payment,dispatch";
 
 impl Program {
     /// All roles of `binary`, with this database and these names on this broker.
-    pub fn new(binary: &'static str, database: &str, amqp: &str, prefix: &str) -> Self {
-        let program =
-            Self { binary, environment: BTreeMap::new(), grpc: free_address(), http: free_address() };
+    pub fn new(binary: impl AsRef<Path>, database: &str, amqp: &str, prefix: &str) -> Self {
+        let binary = binary.as_ref().to_owned();
+        let (grpc, http) = (free_address(), free_address());
+        let program = Self { binary, environment: BTreeMap::new(), grpc, http, log: None };
         program
             .set("WAYBILL_DATABASE_URL", database)
             .set("WAYBILL_AMQP_URL", amqp)
@@ -53,6 +62,12 @@ impl Program {
         self.set("WAYBILL_ROLES", roles)
     }
 
+    /// The same with a copy of what it logs at the end of `file`.
+    #[must_use]
+    pub fn log_to(self, file: PathBuf) -> Self {
+        Self { log: Some(file), ..self }
+    }
+
     /// The same at addresses of its own, to run at the same time.
     #[must_use]
     pub fn beside(&self) -> Self {
@@ -66,7 +81,7 @@ impl Program {
 
     /// Starts it without waiting for anything.
     pub fn spawn(&self) -> Process {
-        let mut command = Command::new(self.binary);
+        let mut command = Command::new(&self.binary);
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
             if ["WAYBILL_", "OTEL_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
@@ -83,7 +98,8 @@ impl Program {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().expect("the program can be started");
-        let log = Log::follow(child.stderr.take().expect("a pipe"));
+        let open = |file| File::options().create(true).append(true).open(file).expect("a file to log to");
+        let log = Log::follow(child.stderr.take().expect("a pipe"), self.log.as_ref().map(open));
         Process { child, log, http: self.http }
     }
 
@@ -170,6 +186,21 @@ impl Process {
     pub async fn ended(mut self) -> Ended {
         let status = in_time("its end", self.child.wait()).await.expect("it was started");
         Ended { status, log: self.log.whole().await }
+    }
+
+    /// Whether it has ended, by itself or not.
+    pub fn is_over(&self) -> bool {
+        self.log.is_over()
+    }
+
+    /// Holds it up wherever it is (SIGSTOP).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// SIGKILL, and waits until it is gone.

@@ -55,7 +55,7 @@ impl Conditions {
 /// A running proxy. Everything ends when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
-    target: String,
+    targets: Arc<[String]>,
     conditions: Arc<watch::Sender<Conditions>>,
     rules: Arc<Rules>,
     accepting: tokio::task::JoinHandle<()>,
@@ -64,6 +64,10 @@ pub struct Proxy {
 impl Proxy {
     /// Forwards to `target`, host and port.
     pub async fn to(target: &str) -> Self {
+        Self::to_any([target.to_owned()].into()).await
+    }
+
+    async fn to_any(targets: Arc<[String]>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let line = Line::default();
@@ -71,21 +75,26 @@ impl Proxy {
         let conditions = Arc::new(watch::Sender::new(conditions));
         let rules = Arc::new(Rules::default());
         let accepting =
-            tokio::spawn(accept(listener, target.to_owned(), Arc::clone(&conditions), Arc::clone(&rules)));
-        Self { address, target: target.to_owned(), conditions, rules, accepting }
+            tokio::spawn(accept(listener, Arc::clone(&targets), Arc::clone(&conditions), Arc::clone(&rules)));
+        Self { address, targets, conditions, rules, accepting }
     }
 
     /// Forwards to the server that `url` names.
     pub async fn for_url(url: &str) -> Self {
-        let rest = url.split_once("://").expect("a URL").1;
-        let authority = rest.split(['/', '?']).next().expect("an authority");
-        Self::to(authority.rsplit_once('@').map_or(authority, |(_, host)| host)).await
+        Self::to(host(url)).await
+    }
+
+    /// Forwards each connection to one of the servers that `urls` name, in turn, and to the next where one
+    /// does not listen: what stands before a cluster.
+    pub async fn for_cluster(urls: &[String]) -> Self {
+        Self::to_any(urls.iter().map(|url| host(url).to_owned()).collect()).await
     }
 
     /// `url`, by way of this proxy.
     pub fn url(&self, url: &str) -> String {
-        assert!(url.contains(&self.target), "{url} does not lead to {}", self.target);
-        url.replacen(&self.target, &self.address.to_string(), 1)
+        let target = self.targets.iter().find(|target| url.contains(*target));
+        let target = target.unwrap_or_else(|| panic!("{url} does not lead to {:?}", self.targets));
+        url.replacen(target, &self.address.to_string(), 1)
     }
 
     /// Closes every connection; new ones go through.
@@ -150,17 +159,24 @@ impl Drop for Proxy {
     }
 }
 
+/// Host and port of a URL.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").expect("a URL").1;
+    let authority = rest.split(['/', '?']).next().expect("an authority");
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
 async fn accept(
     listener: TcpListener,
-    target: String,
+    targets: Arc<[String]>,
     conditions: Arc<watch::Sender<Conditions>>,
     rules: Arc<Rules>,
 ) {
     for connection in 0_u64.. {
         let Ok((client, _)) = listener.accept().await else { return };
         if conditions.borrow().open {
-            let (target, conditions, rules) = (target.clone(), Arc::clone(&conditions), Arc::clone(&rules));
-            tokio::spawn(forward(client, target, Pipe { connection, conditions, rules }));
+            let (conditions, rules) = (Arc::clone(&conditions), Arc::clone(&rules));
+            tokio::spawn(forward(client, Arc::clone(&targets), Pipe { connection, conditions, rules }));
         }
     }
 }
@@ -173,11 +189,11 @@ struct Pipe {
 }
 
 /// Carries one connection until it ends or is cut.
-async fn forward(client: TcpStream, target: String, pipe: Pipe) {
+async fn forward(client: TcpStream, targets: Arc<[String]>, pipe: Pipe) {
     let mut conditions = pipe.conditions.subscribe();
     let epoch = conditions.borrow().epoch;
     let carrying = async {
-        let Ok(server) = TcpStream::connect(&target).await else { return };
+        let Some(server) = connect(&targets, pipe.connection).await else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
         tokio::join!(
@@ -189,6 +205,17 @@ async fn forward(client: TcpStream, target: String, pipe: Pipe) {
         () = carrying => {}
         _ = conditions.wait_for(|conditions| conditions.epoch != epoch) => {}
     }
+}
+
+/// The first that answers, beginning with another one for each connection.
+async fn connect(targets: &[String], connection: u64) -> Option<TcpStream> {
+    let first = usize::try_from(connection).unwrap_or_default() % targets.len();
+    for target in targets[first..].iter().chain(&targets[..first]) {
+        if let Ok(server) = TcpStream::connect(target).await {
+            return Some(server);
+        }
+    }
+    None
 }
 
 impl Pipe {

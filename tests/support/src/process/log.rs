@@ -1,6 +1,10 @@
-//! What a process writes to its standard error, kept line by line.
+//! What a process writes to its standard error, kept line by line, and in a file where one is wanted.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fs::File,
+    io::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -18,12 +22,15 @@ pub(super) struct Log {
 
 impl Log {
     /// Reads until the process closes its end.
-    pub(super) fn follow(stderr: ChildStderr) -> Self {
+    pub(super) fn follow(stderr: ChildStderr, mut copy: Option<File>) -> Self {
         let lines = Lines::default();
         let kept = Arc::clone(&lines);
         let reading = tokio::spawn(async move {
             let mut read = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = read.next_line().await {
+                if let Some(file) = &mut copy {
+                    writeln!(file, "{line}").expect("the log can be written");
+                }
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
