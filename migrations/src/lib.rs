@@ -34,16 +34,6 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Whether the database is away, so that trying again later may succeed.
-    pub const fn is_outage(&self) -> bool {
-        match self {
-            Self::Database(error) => matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)),
-            Self::Lock { .. } => false,
-        }
-    }
-}
-
 struct Migrator;
 
 #[async_trait::async_trait]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 use waybill_messaging::{
-    Backoff, Clock, Store, StoreSettings,
+    Backoff, Clock, Store, StoreSettings, classify,
     health::{Health, Status},
     relay::{HandOff, Settlement},
 };
@@ -81,7 +81,7 @@ pub(super) async fn migrate_when_there(
     for url in urls(config) {
         let mut failures = 0;
         while let Err(error) = waybill_migrations::migrate(url.expose()).await {
-            anyhow::ensure!(error.is_outage(), "migrating {url}: {error}");
+            anyhow::ensure!(is_outage(&error), "migrating {url}: {error}");
             failures += 1;
             health.set(PART, Status::Down(error.to_string()));
             tokio::select! {
@@ -91,6 +91,14 @@ pub(super) async fn migrate_when_there(
         }
     }
     Ok(true)
+}
+
+/// Whether the database is away, or has gone away while it was being migrated: then trying again may succeed.
+fn is_outage(error: &waybill_migrations::Error) -> bool {
+    match error {
+        waybill_migrations::Error::Database(error) => classify(error).is_outage(),
+        waybill_migrations::Error::Lock { .. } => false,
+    }
 }
 
 /// Asks every database once a second whether it is there, and tells `health`.

@@ -58,6 +58,22 @@ async fn a_database_that_is_away_makes_the_gateway_unavailable_until_it_is_back(
     rig.end(&receipts).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_away_while_it_is_being_migrated_is_waited_for() {
+    let (broker, database) = (TestBroker::new().await, TestDatabase::postgres().await);
+    let proxy = Proxy::for_url(database.url()).await;
+    let program =
+        program(WAYBILL, &database, &broker).set("WAYBILL_DATABASE_URL", &proxy.url(database.url()));
+    let migrating = proxy.freeze_after(&[b"pg_advisory_lock"]);
+    let process = program.spawn();
+    in_time("the migration", migrating).await.unwrap();
+    proxy.cut();
+    process.ready().await;
+    let client = program.client();
+    let receipt = insist(&client, request("after")).await;
+    Rig { database, broker, program, process, client }.end(&[receipt]).await;
+}
+
 /// A gateway that reaches its database through a proxy, and a process for all other roles that does not.
 struct Stand {
     gateway: Rig,
