@@ -4,6 +4,7 @@
 
 mod error;
 mod file;
+mod horizon;
 mod layers;
 mod markdown;
 mod model;

@@ -24,4 +24,4 @@ mod versions;
 mod view;
 mod violations;
 
-pub use self::{server::Gateway, settings::Settings};
+pub use self::{reconcile::RECONCILE_HORIZON, server::Gateway, settings::Settings};

@@ -58,6 +58,18 @@ impl Kind {
     }
 }
 
+/// For how long a request is sent again at growing intervals: all of them together, the longest included.
+pub const RECONCILE_HORIZON: Duration = {
+    let (mut interval, mut sum) = (PATIENCE, PATIENCE);
+    while interval.as_secs() < MAX_PATIENCE.as_secs() {
+        let doubled = 2 * interval.as_secs();
+        let longest = MAX_PATIENCE.as_secs();
+        interval = Duration::from_secs(if doubled < longest { doubled } else { longest });
+        sum = Duration::from_secs(sum.as_secs() + interval.as_secs());
+    }
+    sum
+};
+
 /// The loop.
 pub(crate) struct Reconcile {
     store: Store,

@@ -17,15 +17,30 @@ impl Backoff {
     /// of `first` × 2^(failures − 1), at most `most`. Source: M. Brooker, "Exponential Backoff and
     /// Jitter", equal jitter.
     pub fn delay(&self, failures: u32) -> Duration {
+        self.longest(failures).mul_f64(rand::random_range(0.5..=1.0))
+    }
+
+    /// All delays of `attempts` attempts together, at their longest.
+    pub fn total(&self, attempts: u32) -> Duration {
+        (1..attempts).fold(Duration::ZERO, |sum, failures| sum.saturating_add(self.longest(failures)))
+    }
+
+    fn longest(&self, failures: u32) -> Duration {
         let doubling = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        let whole = self.first.saturating_mul(doubling).min(self.most);
-        whole.mul_f64(rand::random_range(0.5..=1.0))
+        self.first.saturating_mul(doubling).min(self.most)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_total_is_the_sum_of_the_longest_delays() {
+        let backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(4) };
+        assert_eq!(backoff.total(1), Duration::ZERO, "the first attempt waits for nothing");
+        assert_eq!(backoff.total(5), Duration::from_secs(1 + 2 + 4 + 4));
+    }
 
     #[test]
     fn delay_grows_and_is_bounded() {

@@ -65,6 +65,11 @@ impl Patience {
     fn jittered(&self, wait: Duration, spread: u32) -> Duration {
         wait.saturating_add(wait.saturating_mul(self.jitter.saturating_mul(spread)) / 100_000)
     }
+
+    /// From the first command until nobody waits for an answer any more: the sum of all time-outs.
+    pub fn total(&self) -> Duration {
+        (1..=self.attempts).fold(Duration::ZERO, |sum, attempt| sum.saturating_add(self.timeout_of(attempt)))
+    }
 }
 
 /// One step: what does it, what undoes it, how long either may take.
@@ -160,6 +165,12 @@ impl Definition {
             seen.push(step);
         }
         Ok(())
+    }
+
+    /// For how long a saga may send one and the same command again.
+    pub fn resend_horizon(&self) -> Duration {
+        let patiences = self.steps.iter().flat_map(|step| [step.patience, step.compensation_patience]);
+        patiences.map(|patience| patience.total()).max().unwrap_or_default()
     }
 
     /// Index of the step that a command belongs to, and whether it does it or undoes it.

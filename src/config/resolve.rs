@@ -3,6 +3,7 @@
 
 use super::{
     error::{ConfigError, Problem},
+    horizon,
     layers::Values,
     model::{
         Amqp, Config, Consumer, Database, Dispatch, Gateway, LogFormat, Order, Payment, QueueType, Relay,
@@ -75,6 +76,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if config.grpc_addr == config.http_addr && config.grpc_addr.port() != 0 {
         let what = format!("cannot both be {}", config.grpc_addr);
         errors.push(Problem::Conflict { first: "grpc.addr", second: "http.addr", what });
+    }
+    if let Err(problem) = horizon::check(config) {
+        errors.push(problem);
     }
     errors.into_result()
 }

@@ -86,7 +86,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row("consumer.handler_timeout", "WAYBILL_CONSUMER_HANDLER_TIMEOUT", "30s", time(Duration::from_millis(100), Duration::from_mins(25)),
         "How long handling one batch may take"),
     row("inbox.retention", "WAYBILL_INBOX_RETENTION", "7d", time(SECOND, Duration::from_hours(24 * 3_650)),
-        "How long a handled message is remembered, so that a duplicate is recognised"),
+        "How long a handled message is remembered, so that a duplicate is recognised; not less than the time in which one can come again"),
 
     row("saga.step_timeout", "WAYBILL_SAGA_STEP_TIMEOUT", "30s", time(Duration::from_millis(10), Duration::from_hours(24 * 7)),
         "How long a step waits for its reply before the command is sent again"),
