@@ -36,7 +36,7 @@ use tracing::{Instrument as _, info_span};
 pub(crate) use self::exit::Failure;
 use crate::{
     config::{Config, LogFormat},
-    telemetry,
+    telemetry::{self, Metrics},
 };
 
 /// A gRPC dispatch gateway that commits, publishes and sees every order through its saga.
@@ -111,18 +111,25 @@ impl Task {
 
     pub(crate) fn telemetry(&self) -> telemetry::Options {
         match self {
-            Self::Serve(config) | Self::Migrate(config) => {
-                telemetry::Options { format: config.log_format, filter: "info", service: "waybill" }
-            }
-            Self::SagaVersions(_) | Self::Print(_) | Self::Client(_) => {
-                telemetry::Options { format: LogFormat::Text, filter: "warn", service: "waybill-cli" }
-            }
+            Self::Serve(config) | Self::Migrate(config) => telemetry::Options {
+                format: config.log_format,
+                filter: "info",
+                service: "waybill",
+                measures: matches!(self, Self::Serve(_)),
+            },
+            Self::SagaVersions(_) | Self::Print(_) | Self::Client(_) => telemetry::Options {
+                format: LogFormat::Text,
+                filter: "warn",
+                service: "waybill-cli",
+                measures: false,
+            },
         }
     }
 
-    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+    /// `metrics`: what the process measures, for `serve` to show.
+    pub(crate) async fn run(self, metrics: Metrics) -> Result<ExitCode, Failure> {
         match self {
-            Self::Serve(config) => Ok(crate::serve::run(*config).await?),
+            Self::Serve(config) => Ok(crate::serve::run(*config, metrics).await?),
             Self::Migrate(config) => Ok(crate::serve::migrate(*config).await?),
             Self::SagaVersions(versions) => versions.run().await,
             Self::Print(text) => out::text(&text).map(|()| ExitCode::SUCCESS),

@@ -30,7 +30,7 @@ fn run(task: Task) -> Result<ExitCode, Failure> {
     let runtime = runtime(task.threads())?;
     let outcome = runtime.block_on(async {
         let telemetry = telemetry::init(task.telemetry()).map_err(|error| Failure::environment(&error))?;
-        let outcome = task.run().await;
+        let outcome = task.run(telemetry.metrics()).await;
         telemetry.shutdown(FLUSH).await;
         outcome
     });

@@ -16,7 +16,10 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use waybill_messaging::health::Health;
 
-use crate::config::{Config, Role};
+use crate::{
+    config::{Config, Role},
+    telemetry::Metrics,
+};
 
 /// Left when not everything could be finished within the drain time-out.
 const NOT_DRAINED: u8 = 9;
@@ -35,12 +38,13 @@ pub(crate) async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Plays the configured roles until a signal or until a part of it dies.
-pub(crate) async fn run(config: Config) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(config: Config, metrics: Metrics) -> anyhow::Result<ExitCode> {
     let health = Health::default();
     let (http, grpc) = listen(&config).await?;
     let stop = CancellationToken::new();
     signal::watch(stop.clone())?;
-    let serving = tokio::spawn(http::serve(http, health.clone(), config.roles.contains(&Role::Gateway)));
+    let takes_requests = config.roles.contains(&Role::Gateway);
+    let serving = tokio::spawn(http::serve(http, health.clone(), metrics, takes_requests));
     if config.database.migrate && !database::migrate_when_there(&config, &health, &stop).await? {
         return Ok(ExitCode::SUCCESS);
     }

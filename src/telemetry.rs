@@ -1,9 +1,10 @@
-//! Logs and traces. Logs go to standard error, as text on a terminal and as JSON lines elsewhere, and
-//! every line carries the ids of the dispatch it is about. Traces go to an OTLP collector, but only when
-//! the standard `OTEL_*` variables name one; trace context is understood and passed on in any case.
+//! Logs, traces and metrics. Logs go to standard error, as text on a terminal and as JSON lines elsewhere, and
+//! every line carries the ids of the dispatch it is about. Traces and metrics go to an OTLP collector, but only
+//! when the standard `OTEL_*` variables name one; trace context is understood and passed on in any case.
 
 mod filter;
 mod json;
+mod metrics;
 mod otlp;
 
 use std::{
@@ -14,13 +15,17 @@ use std::{
 
 use anyhow::Context as _;
 use opentelemetry::{global, trace::TracerProvider as _};
-use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use opentelemetry_sdk::{
+    error::OTelSdkResult, metrics::SdkMeterProvider, propagation::TraceContextPropagator,
+    trace::SdkTracerProvider,
+};
 use tracing::{Subscriber, warn};
 use tracing_subscriber::{
     Layer, Registry, filter::FilterExt as _, fmt::format::JsonFields, layer::SubscriberExt as _,
     registry::LookupSpan, util::SubscriberInitExt as _,
 };
 
+pub(crate) use self::metrics::Metrics;
 use crate::config::LogFormat;
 
 /// What differs between the server and the commands that talk to it.
@@ -31,22 +36,30 @@ pub(crate) struct Options {
     pub(crate) filter: &'static str,
     /// `service.name` where the environment names none.
     pub(crate) service: &'static str,
+    /// Whether anything is measured.
+    pub(crate) measures: bool,
 }
 
 /// Keeps what has to be flushed at the end. Dropping it without [`Telemetry::shutdown`] may lose spans.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Telemetry {
-    provider: Option<SdkTracerProvider>,
+    traces: Option<SdkTracerProvider>,
+    measures: Option<SdkMeterProvider>,
+    metrics: Metrics,
 }
 
 /// Installs logging and tracing for the process. Call it once, inside the runtime.
 pub(crate) fn init(options: Options) -> anyhow::Result<Telemetry> {
     global::set_text_map_propagator(TraceContextPropagator::new());
     let log = filter::log(env::var("RUST_LOG").ok().as_deref(), options.filter).context("RUST_LOG")?;
-    let choice = otlp::Choice::from_environment();
-    let provider = if choice == otlp::Choice::On { Some(otlp::provider(options.service)?) } else { None };
-    let spans = provider.as_ref().map(|provider| {
+    let choices = [otlp::TRACES, otlp::METRICS].map(otlp::Choice::from_environment);
+    let [export_traces, export_metrics] = choices.each_ref().map(|choice| *choice == otlp::Choice::On);
+    let resource = otlp::resource(options.service);
+    let traces = if export_traces { Some(otlp::provider(resource.clone())?) } else { None };
+    let metrics = Metrics::default();
+    let measures = if options.measures { Some(metrics.provide(resource, export_metrics)?) } else { None };
+    let spans = traces.as_ref().map(|provider| {
         tracing_opentelemetry::layer().with_tracer(provider.tracer("waybill")).with_filter(filter::spans())
     });
     tracing_subscriber::registry()
@@ -54,10 +67,12 @@ pub(crate) fn init(options: Options) -> anyhow::Result<Telemetry> {
         .with(spans)
         .try_init()
         .context("logging is set up already")?;
-    if let otlp::Choice::Unsupported(reason) = choice {
-        warn!(reason, "no traces are exported");
+    for (what, choice) in ["traces", "metrics"].into_iter().zip(choices) {
+        if let otlp::Choice::Unsupported(reason) = choice {
+            warn!(reason, "no {what} are exported");
+        }
     }
-    Ok(Telemetry { provider })
+    Ok(Telemetry { traces, measures, metrics })
 }
 
 fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
@@ -87,15 +102,26 @@ where
 }
 
 impl Telemetry {
-    /// Sends what is still held, for at most `timeout`. Says so when that fails.
+    /// What is measured, to be shown.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    /// Sends what is still held, for at most `timeout` each. Says so when that fails.
     pub(crate) async fn shutdown(self, timeout: Duration) {
-        let Some(provider) = self.provider else { return };
-        // It blocks, and its exporter needs a worker of the runtime meanwhile.
-        let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(timeout)).await;
-        match flushed {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "the last spans were not exported"),
-            Err(error) => warn!(%error, "the last spans were not exported"),
-        }
+        let Self { traces, measures, .. } = self;
+        tokio::join!(
+            flush("spans", move || traces.map_or(Ok(()), |traces| traces.shutdown_with_timeout(timeout))),
+            flush("metrics", move || measures.map_or(Ok(()), |all| all.shutdown_with_timeout(timeout))),
+        );
+    }
+}
+
+/// On a thread of its own: it blocks, and its exporter needs a worker of the runtime meanwhile.
+async fn flush(what: &str, shutdown: impl FnOnce() -> OTelSdkResult + Send + 'static) {
+    match tokio::task::spawn_blocking(shutdown).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "the last {what} were not exported"),
+        Err(error) => warn!(%error, "the last {what} were not exported"),
     }
 }

@@ -12,13 +12,16 @@ mod transaction;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 use waybill_messaging::{Store, Timestamp, TraceContext, health::Health};
 
 use self::{committer::Committer, load::Load};
-use crate::{content, id::Ids, request::Request, settings::Settings, status::Refusal};
+use crate::{content, id::Ids, metrics::Metrics, request::Request, settings::Settings, status::Refusal};
 
 /// The promise: what is named here is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ pub(crate) struct Receipt {
     pub(crate) duplicate: bool,
 }
 
-type Answer = Result<Receipt, Refusal>;
+pub(crate) type Answer = Result<Receipt, Refusal>;
 
 /// A request with everything its rows need, so that the commit only writes.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub(crate) struct Intake {
     items: mpsc::Sender<Item>,
     ids: Arc<Ids>,
     load: Arc<Load>,
+    metrics: Metrics,
 }
 
 impl Intake {
@@ -69,22 +73,28 @@ impl Intake {
         let (items, receiver) = mpsc::channel(settings.queue.max(1));
         let receiver = Arc::new(Mutex::new(receiver));
         let load = Arc::new(Load::new(settings.batch.max(1)));
+        let metrics = Metrics::new();
         for _ in 0..settings.committers.max(1) {
             let committer = Committer {
                 store: store.clone(),
                 items: Arc::clone(&receiver),
                 batch: settings.batch.max(1),
                 load: Arc::clone(&load),
+                metrics: metrics.clone(),
                 health: health.clone(),
                 closing: closing.clone(),
             };
             tasks.spawn(committer.run());
         }
-        Self { items, ids: Arc::new(Ids::new(store.clock().clone())), load }
+        Self { items, ids: Arc::new(Ids::new(store.clock().clone())), load, metrics }
     }
 
     /// Accepts `request`, or refuses it at once when the queue is full.
     pub(crate) async fn accept(&self, request: Request, trace: TraceContext) -> Answer {
+        self.measured(self.accept_now(request, trace)).await
+    }
+
+    async fn accept_now(&self, request: Request, trace: TraceContext) -> Answer {
         let room = self.items.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => {
                 Refusal::Full(self.load.retry_after(self.items.max_capacity()))
@@ -96,8 +106,23 @@ impl Intake {
 
     /// Accepts `request` as soon as there is room in the queue.
     pub(crate) async fn accept_when_room(&self, request: Request, trace: TraceContext) -> Answer {
-        let room = self.items.reserve().await.map_err(|_| Refusal::Stopping)?;
-        self.put(room, request, trace).await
+        let accepting = async {
+            let room = self.items.reserve().await.map_err(|_| Refusal::Stopping)?;
+            self.put(room, request, trace).await
+        };
+        self.measured(accepting).await
+    }
+
+    /// Counts a request that did not get this far because it is invalid.
+    pub(crate) fn refused_unread(&self) {
+        self.metrics.invalid();
+    }
+
+    async fn measured(&self, accepting: impl Future<Output = Answer>) -> Answer {
+        let begun = Instant::now();
+        let answer = accepting.await;
+        self.metrics.answered(&answer, begun.elapsed());
+        answer
     }
 
     /// From `send` on the request will be committed, whether or not this future is dropped.

@@ -10,6 +10,7 @@ mod cancel;
 mod content;
 mod edge;
 mod id;
+mod metrics;
 mod page_token;
 mod readiness;
 mod reconcile;

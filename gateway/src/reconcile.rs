@@ -16,6 +16,7 @@ use waybill_messaging::{
     Column, Outgoing, Rows, Store, StoreError, Timestamp, Transaction, Tx, classify, health::Health, outbox,
 };
 
+pub use self::pace::RECONCILE_HORIZON;
 use self::{
     look::{Found, look},
     pace::Pace,
@@ -57,18 +58,6 @@ impl Kind {
         }
     }
 }
-
-/// For how long a request is sent again at growing intervals: all of them together, the longest included.
-pub const RECONCILE_HORIZON: Duration = {
-    let (mut interval, mut sum) = (PATIENCE, PATIENCE);
-    while interval.as_secs() < MAX_PATIENCE.as_secs() {
-        let doubled = 2 * interval.as_secs();
-        let longest = MAX_PATIENCE.as_secs();
-        interval = Duration::from_secs(if doubled < longest { doubled } else { longest });
-        sum = Duration::from_secs(sum.as_secs() + interval.as_secs());
-    }
-    sum
-};
 
 /// The loop.
 pub(crate) struct Reconcile {

@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backoff::Backoff,
     health::{Health, Status},
+    queues,
     topology::Topology,
 };
 
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(5) };
 
 /// Where the broker is and what is declared there.
@@ -75,6 +76,11 @@ impl Broker {
     /// Exchange and queue names.
     pub fn topology(&self) -> &Topology {
         &self.settings.topology
+    }
+
+    /// Whether a queue answers, asked over a connection of its own.
+    pub(crate) async fn answers(&self, queue: &str) -> Result<bool, String> {
+        queues::answers(&self.settings.url, queue).await
     }
 
     /// A new channel, as soon as there is a connection. `None` once the supervisor has stopped.

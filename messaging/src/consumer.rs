@@ -8,7 +8,13 @@ mod apply;
 mod batch;
 mod bury;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
@@ -17,17 +23,19 @@ use lapin::{
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use self::bury::BuryBrokerLetters;
 use crate::{
     Envelope, Failure, Store, StoreError, TraceContext, Tx,
     backoff::Backoff,
-    broker::{Broker, in_time},
+    broker::{ANSWER_TIMEOUT, Broker, in_time},
     fault::{self, Point},
     health::{Health, Status},
     inbox::Reply,
+    metrics::{self, Handled},
+    queues,
     topology::{Queue, short},
 };
 
@@ -100,12 +108,24 @@ pub struct Consumer<H> {
     store: Store,
     handler: Arc<H>,
     health: Health,
+    metrics: metrics::Consumer,
+    /// Whether the last subscription found nobody.
+    leaderless: AtomicBool,
 }
 
 impl<H: Handler> Consumer<H> {
     /// A consumer; it does nothing until it runs.
     pub fn new(settings: Settings, broker: Broker, store: Store, handler: H, health: Health) -> Self {
-        Self { settings, broker, store, handler: Arc::new(handler), health }
+        let metrics = metrics::Consumer::new(&queue_name(&broker, &settings));
+        Self {
+            settings,
+            broker,
+            store,
+            handler: Arc::new(handler),
+            health,
+            metrics,
+            leaderless: AtomicBool::new(false),
+        }
     }
 
     /// Consumes until `stop`, then finishes the batch in hand and gives the rest back to the broker.
@@ -141,12 +161,13 @@ impl<H: Handler> Consumer<H> {
     ) -> Result<(), String> {
         // Again, because the queue may be what broke the last channel.
         in_time("declare topology", self.broker.topology().declare(channel)).await?;
+        self.has_leader().await?;
         let (prefetch, own) = (self.settings.prefetch, BasicQosOptions { global: false });
         in_time("set the prefetch", channel.basic_qos(prefetch, own)).await?;
         let tag = short(&format!("waybill.{}.{}", self.settings.part, uuid::Uuid::now_v7()));
         let (queue, options) = (short(&self.queue_name()), BasicConsumeOptions::default());
         let consuming = channel.basic_consume(queue, tag.clone(), options, FieldTable::default());
-        let mut deliveries = in_time("consume", consuming).await?;
+        let mut deliveries = self.subscribed(consuming).await?;
         self.health.set(self.settings.part, Status::Up);
         *failures = 0;
         loop {
@@ -176,10 +197,56 @@ impl<H: Handler> Consumer<H> {
         Ok(())
     }
 
+    /// The broker has just answered on this channel: when it is silent now, it is the queue that has nobody.
+    async fn subscribed(
+        &self,
+        consuming: impl Future<Output = Result<lapin::Consumer, lapin::Error>>,
+    ) -> Result<lapin::Consumer, String> {
+        let leaderless = match timeout(ANSWER_TIMEOUT, consuming).await {
+            Ok(Ok(deliveries)) => {
+                self.metrics.leaderless(false);
+                return Ok(deliveries);
+            }
+            Ok(Err(error)) if queues::code(&error) != 541 => return Err(format!("consume: {error}")),
+            Ok(Err(_)) | Err(_) => self.no_leader(),
+        };
+        self.leaderless.store(true, Ordering::Relaxed);
+        Err(leaderless)
+    }
+
+    /// Waits, in effect, for a leader: a subscription without an answer costs the connection that all consumers
+    /// share, so that a queue which gave none is asked apart first.
+    async fn has_leader(&self) -> Result<(), String> {
+        if self.leaderless.load(Ordering::Relaxed) {
+            if !self.broker.answers(&self.queue_name()).await? {
+                return Err(self.no_leader());
+            }
+            self.leaderless.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn no_leader(&self) -> String {
+        self.metrics.leaderless(true);
+        let Settings { queue, dead, .. } = &self.settings;
+        let dead = if *dead { ".dead" } else { "" };
+        format!(
+            "queue {} is there but has no leader: nothing gets in or out. \
+             If it stays so, `waybill queues mend {}{dead} --yes` mends it",
+            self.queue_name(),
+            queue.name
+        )
+    }
+
     /// Handles and acknowledges a batch. `Err`: the channel is of no use any more.
     async fn handle(&self, mut batch: Vec<Delivery>, stop: &CancellationToken) -> Result<(), String> {
         let Some(last) = batch.last().map(|delivery| delivery.acker.clone()) else { return Ok(()) };
-        if !self.settle(&mut batch, stop).await {
+        self.metrics.redelivered(batch.iter().filter(|delivery| delivery.redelivered).count() as u64);
+        let (begun, size) = (Instant::now(), batch.len() as u64);
+        let handled = self.settle(&mut batch, stop).await;
+        let unwritten = Handled { failed: size, ..Handled::default() };
+        self.metrics.handled(handled.unwrap_or(unwritten), begun.elapsed());
+        if handled.is_none() {
             return Err("the batch could not be written down: redelivery follows".to_owned());
         }
         fault::reach(Point::BeforeAck, self.settings.part);
@@ -202,12 +269,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     fn queue_name(&self) -> String {
-        let topology = self.broker.topology();
-        if self.settings.dead {
-            topology.dead_queue(self.settings.queue)
-        } else {
-            topology.queue(self.settings.queue)
-        }
+        queue_name(&self.broker, &self.settings)
     }
 }
 
@@ -217,4 +279,9 @@ fn delivery(next: Option<Result<Delivery, lapin::Error>>) -> Result<Delivery, St
         Some(delivery) => delivery.map_err(|error| error.to_string()),
         None => Err("the broker ended the subscription".to_owned()),
     }
+}
+
+fn queue_name(broker: &Broker, settings: &Settings) -> String {
+    let topology = broker.topology();
+    if settings.dead { topology.dead_queue(settings.queue) } else { topology.queue(settings.queue) }
 }

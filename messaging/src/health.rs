@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::watch;
 
+use crate::metrics;
+
 /// How a part is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -19,18 +21,21 @@ pub type Parts = BTreeMap<&'static str, Status>;
 
 /// Where parts report. Cheap to clone; all clones share one table.
 #[derive(Clone, Debug)]
-pub struct Health(Arc<watch::Sender<Parts>>);
+pub struct Health {
+    parts: Arc<watch::Sender<Parts>>,
+    metrics: metrics::Parts,
+}
 
 impl Default for Health {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(Parts::new())))
+        Self { parts: Arc::new(watch::Sender::new(Parts::new())), metrics: metrics::Parts::default() }
     }
 }
 
 impl Health {
     /// Says how `part` is. Readers wake only when that is news.
     pub fn set(&self, part: &'static str, status: Status) {
-        self.0.send_if_modified(|parts| {
+        self.parts.send_if_modified(|parts| {
             if parts.get(part) == Some(&status) {
                 return false;
             }
@@ -38,6 +43,7 @@ impl Health {
                 Status::Up => tracing::info!(part, "up"),
                 Status::Down(reason) => tracing::warn!(part, reason, "down"),
             }
+            self.metrics.tell(part, status == Status::Up);
             parts.insert(part, status);
             true
         });
@@ -45,6 +51,6 @@ impl Health {
 
     /// The table, now and at every change.
     pub fn subscribe(&self) -> watch::Receiver<Parts> {
-        self.0.subscribe()
+        self.parts.subscribe()
     }
 }

@@ -7,18 +7,22 @@
 
 mod claim;
 mod depth;
+mod gauges;
 mod parked;
 mod rotate;
 mod settle;
 
 use sea_orm::Value;
 
-pub use self::depth::{Depth, depth};
 pub(crate) use self::{
     claim::{Claim, Lot},
     parked::{ParkedKeys, Probe},
     rotate::keep,
     settle::{PutBack, PutBackKind, Settle},
+};
+pub use self::{
+    depth::{Depth, ParkedRows, depth, parked as parked_rows},
+    gauges::watch,
 };
 use crate::{Column, Outgoing, Rows, StoreError, Timestamp, Tx, slots::Slotted};
 

@@ -32,6 +32,7 @@ use crate::{
     Store,
     broker::Broker,
     health::Health,
+    metrics,
     outbox::{self, ParkedKeys},
 };
 
@@ -104,10 +105,11 @@ impl Relay {
                 helpers.spawn(sweeper.run(stop.clone()));
             }
         }
-        let (mut lanes, standing) = (JoinSet::new(), Standing::new(health));
+        let (mut lanes, standing, metrics) = (JoinSet::new(), Standing::new(health), metrics::Relay::new());
         for (lane, items) in Lane::all().zip(self.items) {
             let (settings, hand_off) = (self.settings.clone(), self.hand_off.clone());
-            let publisher = Publisher::new(lane, settings, broker.clone(), hand_off, items, standing.clone());
+            let (broker, standing, metrics) = (broker.clone(), standing.clone(), metrics.clone());
+            let publisher = Publisher::new(lane, settings, broker, hand_off, items, standing, metrics);
             lanes.spawn(publisher.run(stop.clone()));
         }
         while !lanes.is_empty() {

@@ -126,9 +126,22 @@ impl Topology {
     }
 
     async fn declare_queue(&self, channel: &Channel, queue: Queue) -> Result<(), lapin::Error> {
-        let dead = self.dead_queue(queue);
-        self.create(channel, &dead, self.arguments()).await?;
-        self.bind(channel, &dead, Exchange::Dead, &self.queue(queue)).await?;
+        self.declare_one(channel, queue, true).await?;
+        self.declare_one(channel, queue, false).await
+    }
+
+    /// Declares a queue, or the one of its dead letters, with its bindings.
+    pub(crate) async fn declare_one(
+        &self,
+        channel: &Channel,
+        queue: Queue,
+        dead: bool,
+    ) -> Result<(), lapin::Error> {
+        if dead {
+            let dead = self.dead_queue(queue);
+            self.create(channel, &dead, self.arguments()).await?;
+            return self.bind(channel, &dead, Exchange::Dead, &self.queue(queue)).await;
+        }
         self.create(channel, &self.queue(queue), self.dead_lettering(queue)).await?;
         for key in queue.routing_keys {
             self.bind(channel, &self.queue(queue), Exchange::Dispatch, key).await?;

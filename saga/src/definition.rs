@@ -66,9 +66,9 @@ impl Patience {
         wait.saturating_add(wait.saturating_mul(self.jitter.saturating_mul(spread)) / 100_000)
     }
 
-    /// From the first command until nobody waits for an answer any more: the sum of all time-outs.
+    /// From the first command until nobody waits for an answer any more, at the longest: the sum of all waits.
     pub fn total(&self) -> Duration {
-        (1..=self.attempts).fold(Duration::ZERO, |sum, attempt| sum.saturating_add(self.timeout_of(attempt)))
+        (1..=self.attempts).fold(Duration::ZERO, |sum, attempt| sum.saturating_add(self.wait(attempt, 1_000)))
     }
 }
 

@@ -19,7 +19,7 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
-    const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::Running, Self::Compensating, Self::Completed, Self::Compensated, Self::Stuck];
 
     /// As the table stores it.

@@ -11,6 +11,7 @@ mod definition;
 mod definitions;
 mod instance;
 pub mod machine;
+pub mod metrics;
 mod orchestrator;
 mod order_fulfilment;
 mod parked;

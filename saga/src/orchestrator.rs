@@ -10,7 +10,7 @@ use crate::{
     Command, Definition, Definitions, Instance, Verdict,
     contract::{self, clean, decode, read_reply},
     machine::{self, Input},
-    persist,
+    metrics, persist,
     shell::{Cause, Shell},
 };
 
@@ -35,7 +35,8 @@ pub struct Orchestrator {
 
 impl Orchestrator {
     /// An orchestrator of these definitions.
-    pub const fn new(definitions: Definitions) -> Self {
+    pub fn new(definitions: Definitions) -> Self {
+        metrics::begin();
         Self { definitions }
     }
 

@@ -9,9 +9,9 @@ use waybill_messaging::{Envelope, Exchange, Outgoing, StoreError, Timestamp, Tra
 use waybill_proto::v1;
 
 use crate::{
-    Action, Definition, Definitions, Instance,
+    Action, Definition, Definitions, Instance, InstanceState,
     machine::{Out, Transition},
-    parked,
+    metrics, parked,
     persist::Changes,
 };
 
@@ -37,37 +37,50 @@ enum Write {
 /// Instances being moved in one transaction, and all that follows from it.
 pub(crate) struct Shell<'d> {
     definitions: &'d Definitions,
-    instances: BTreeMap<String, (Instance, Write)>,
+    instances: BTreeMap<String, Held>,
     changes: Changes,
     outgoing: Vec<Outgoing>,
     parked: Vec<Vec<Value>>,
+    /// The states that instances went over to.
+    entered: Vec<InstanceState>,
+}
+
+struct Held {
+    instance: Instance,
+    write: Write,
+    /// Its last recorded state; none before its first.
+    state: Option<InstanceState>,
 }
 
 impl<'d> Shell<'d> {
     /// A shell around instances that are there already.
     pub(crate) fn new(definitions: &'d Definitions, loaded: impl IntoIterator<Item = Instance>) -> Self {
-        let instances = loaded.into_iter().map(|i| (i.dispatch_id.clone(), (i, Write::Nothing))).collect();
-        let (changes, outgoing, parked) = (Changes::default(), Vec::new(), Vec::new());
-        Self { definitions, instances, changes, outgoing, parked }
+        let held = |instance: Instance| Held { state: Some(instance.state), instance, write: Write::Nothing };
+        let instances = loaded.into_iter().map(|i| (i.dispatch_id.clone(), held(i))).collect();
+        let (outgoing, parked, entered) = (Vec::new(), Vec::new(), Vec::new());
+        Self { definitions, instances, changes: Changes::default(), outgoing, parked, entered }
     }
 
     /// The instance as it stands now.
     pub(crate) fn instance(&mut self, dispatch_id: &str) -> Option<&mut Instance> {
-        self.instances.get_mut(dispatch_id).map(|(instance, _)| instance)
+        self.instances.get_mut(dispatch_id).map(|held| &mut held.instance)
     }
 
     /// Takes in a new instance.
     pub(crate) fn create(&mut self, instance: Instance, transition: Transition, cause: &Cause<'_>) {
         let dispatch_id = instance.dispatch_id.clone();
-        self.instances.insert(dispatch_id.clone(), (instance, Write::All));
+        self.instances.insert(dispatch_id.clone(), Held { instance, write: Write::All, state: None });
         self.record(&dispatch_id, transition, cause);
     }
 
     /// Notes what the machine decided for an instance that it has just changed.
     pub(crate) fn record(&mut self, dispatch_id: &str, transition: Transition, cause: &Cause<'_>) {
-        let Some((instance, write)) = self.instances.get_mut(dispatch_id) else { return };
+        let Some(Held { instance, write, state }) = self.instances.get_mut(dispatch_id) else { return };
         // Never moved without one: what is unknown is parked.
         let Some(definition) = self.definitions.of(&instance.definition) else { return };
+        if state.replace(instance.state) != Some(instance.state) {
+            self.entered.push(instance.state);
+        }
         if *write == Write::Nothing {
             *write = Write::Change;
         }
@@ -85,20 +98,21 @@ impl<'d> Shell<'d> {
 
     /// Keeps a message for a process that knows the definition of its instance.
     pub(crate) fn park(&mut self, envelope: &Envelope, trace: &TraceContext, tx: &Tx) {
-        let Some((instance, _)) = self.instances.get(&envelope.correlation_id) else { return };
-        self.parked.push(parked::row(instance, envelope, trace, tx));
+        let Some(held) = self.instances.get(&envelope.correlation_id) else { return };
+        self.parked.push(parked::row(&held.instance, envelope, trace, tx));
     }
 
     /// Stores every instance that has moved, the history, what goes out and what is parked.
     pub(crate) async fn store(mut self, tx: &Tx) -> Result<(), StoreError> {
-        for (instance, write) in self.instances.into_values() {
+        for Held { instance, write, .. } in self.instances.into_values() {
             match write {
                 Write::All => self.changes.created.push(instance),
                 Write::Change => self.changes.changed.push(instance),
                 Write::Nothing => {}
             }
         }
-        let definitions = self.definitions;
+        let (definitions, entered) = (self.definitions, self.entered);
+        tx.after_commit(move || metrics::went_over_to(&entered));
         let step_name = |instance: &Instance| {
             let definition = definitions.of(&instance.definition);
             definition.zip(instance.current).map_or("", |(definition, step)| definition.steps[step].name)

@@ -24,7 +24,7 @@ pub(super) struct SettingArgs {
     /// Address of the gRPC services
     #[arg(long, value_name = "IP:PORT")]
     grpc_addr: Option<String>,
-    /// Address of the health endpoints
+    /// Address of the health endpoints and of /metrics
     #[arg(long, value_name = "IP:PORT")]
     http_addr: Option<String>,
     /// Roles of this process, separated by commas

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waybill_gateway::RECONCILE_HORIZON;
 use waybill_messaging::Backoff;
-use waybill_saga::order_fulfilment;
+use waybill_saga::{Defaults, order_fulfilment};
 
 use super::{
     error::Problem,
@@ -30,15 +30,19 @@ pub(super) fn check(config: &Config) -> Result<(), Problem> {
 ///
 /// `max(resending, reconciling) + retrying`, where
 /// - resending is how long the saga sends one command again: over its most patient step or compensation, the
-///   sum of all time-outs, `step_timeout × 2^(n − 1)` up to 20 times `step_timeout`, for twice `step_attempts`;
+///   sum of all waits, `step_timeout × 2^(n − 1)` up to 20 times `step_timeout`, for twice `step_attempts`, all but
+///   the first a tenth longer by jitter;
 /// - reconciling is how long the gateway sends a request again at doubling intervals, from 30 s to 30 min;
 /// - retrying is what a consumer takes for the last copy: all delays of `consumer.max_attempts` attempts, at
 ///   their longest, and as many times `consumer.handler_timeout`.
 ///
-/// How long the broker is away comes on top, and no setting bounds it: an outage that outlasts the rest of the
-/// retention can bring back a message that was forgotten. The participants' own rows answer it then.
+/// How long the broker is away comes on top, and how long a stuck saga goes on asking; no setting bounds either.
+/// They can bring back a message that was forgotten. The participants' own rows answer it then.
 fn horizon(saga: &Saga, consumer: &Consumer) -> Duration {
-    let resending = order_fulfilment(saga.step_timeout, saga.step_attempts).resend_horizon();
+    let Saga { step_timeout, step_attempts, timeout: saga_timeout, .. } = *saga;
+    let definitions = order_fulfilment(&Defaults { step_timeout, step_attempts, saga_timeout });
+    let horizons = definitions.iter().map(waybill_saga::Definition::resend_horizon);
+    let resending = horizons.max().unwrap_or_default();
     let delays = Backoff { first: consumer.retry_delay, most: consumer.retry_max_delay };
     let handling = consumer.handler_timeout.saturating_mul(consumer.max_attempts);
     let retrying = delays.total(consumer.max_attempts).saturating_add(handling);

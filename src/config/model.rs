@@ -29,6 +29,25 @@ pub(crate) struct Config {
     pub(crate) dispatch: Dispatch,
 }
 
+impl Config {
+    /// Every configured database once, whichever roles this process plays. `common` is that of gateway and saga;
+    /// a participant has a name here only with a database of its own.
+    pub(crate) fn databases(&self) -> Vec<(&'static str, &SecretUrl)> {
+        let mut databases: Vec<(&'static str, &SecretUrl)> = Vec::new();
+        for (name, url) in [
+            ("common", &self.database.url),
+            ("order", &self.order.database_url),
+            ("payment", &self.payment.database_url),
+            ("dispatch", &self.dispatch.database_url),
+        ] {
+            if !databases.iter().any(|(_, known)| known.expose() == url.expose()) {
+                databases.push((name, url));
+            }
+        }
+        databases
+    }
+}
+
 /// The database of gateway and saga, and what holds for every database.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {

@@ -27,7 +27,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row("log.format", "WAYBILL_LOG_FORMAT", "auto", Kind::Choice(&["auto", "text", "json"]),
         "How log lines look; `auto` is text on a terminal and JSON elsewhere"),
     row("http.addr", "WAYBILL_HTTP_ADDR", "127.0.0.1:9464", Kind::Address,
-        "Address of the health endpoints"),
+        "Address of the health endpoints and of `/metrics`"),
     row("grpc.addr", "WAYBILL_GRPC_ADDR", "127.0.0.1:50051", Kind::Address,
         "Address of the gRPC services"),
 

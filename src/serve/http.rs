@@ -1,9 +1,17 @@
 //! Health for those who ask over HTTP: `/livez` (the process answers), `/readyz` (it can do its work) and
-//! `/healthz` (every part, in words).
+//! `/healthz` (every part, in words); and `/metrics`, as Prometheus text.
 
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use tokio::{net::TcpListener, sync::watch};
 use waybill_messaging::health::{Health, Parts, Status};
+
+use crate::telemetry::Metrics;
 
 #[derive(Clone)]
 struct Shared {
@@ -15,6 +23,7 @@ struct Shared {
 pub(super) async fn serve(
     listener: TcpListener,
     health: Health,
+    metrics: Metrics,
     takes_requests: bool,
 ) -> std::io::Result<()> {
     let shared = Shared { parts: health.subscribe(), takes_requests };
@@ -22,8 +31,16 @@ pub(super) async fn serve(
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/healthz", get(parts))
-        .with_state(shared);
+        .with_state(shared)
+        .route("/metrics", get(move || async move { measured(&metrics) }));
     axum::serve(listener, router).await
+}
+
+fn measured(metrics: &Metrics) -> Response {
+    match metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, Metrics::MEDIA_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 async fn ready(State(shared): State<Shared>) -> impl IntoResponse {

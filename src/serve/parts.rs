@@ -91,6 +91,7 @@ pub(super) async fn start(
     relaying.spawn("relay", relay.run(publishing, outlets, sweep, health.clone(), relaying.stop.clone()));
     relaying.spawn("database", database::watch(stores.all(), health.clone(), relaying.stop.clone()));
     consumers::start(config, &stores, &consuming, health, &mut consumers.tasks, &consumers.stop)?;
+    measure(config, &stores, &mut relaying)?;
     for store in stores.all() {
         let keeping = inbox::keep(store, config.inbox_retention, consumers.stop.clone());
         consumers.spawn("housekeeping", keeping);
@@ -119,23 +120,41 @@ pub(super) async fn start(
     Ok(Parts { groups, stores: stores.all(), health: health.clone() })
 }
 
+/// Counts what waits: the relay in the outboxes that it sweeps, the saga among its own.
+fn measure(config: &Config, stores: &Stores, group: &mut Group) -> anyhow::Result<()> {
+    if config.roles.contains(&Role::Relay) {
+        for (name, url) in config.databases() {
+            group.spawn("measuring", outbox::watch(stores.get(url)?, name, group.stop.clone()));
+        }
+    }
+    if config.roles.contains(&Role::Saga) {
+        let store = stores.get(&config.database.url)?;
+        group.spawn("measuring", waybill_saga::metrics::watch(store, group.stop.clone()));
+    }
+    Ok(())
+}
+
 /// Two connections: a blocked one stops every write on it, acknowledgements included.
 fn connect(config: &Config, health: &Health, group: &mut Group) -> (Broker, Broker) {
-    let topology = Topology {
-        prefix: config.amqp.prefix.clone(),
-        queue_type: match config.amqp.queue_type {
-            config::QueueType::Quorum => QueueType::Quorum,
-            config::QueueType::Classic => QueueType::Classic,
-        },
-        delivery_limit: config.amqp.delivery_limit,
-    };
-    let settings = broker::Settings { url: config.amqp.url.expose().to_owned(), topology };
+    let settings = broker::Settings { url: config.amqp.url.expose().to_owned(), topology: topology(config) };
     let mut open = |name| {
         let (broker, supervisor) = Broker::new(settings.clone(), name, health.clone());
         group.spawn(name, supervisor.run(group.stop.clone()));
         broker
     };
     (open("broker"), open("broker-consume"))
+}
+
+/// Exchanges and queues, as configured.
+pub(crate) fn topology(config: &Config) -> Topology {
+    Topology {
+        prefix: config.amqp.prefix.clone(),
+        queue_type: match config.amqp.queue_type {
+            config::QueueType::Quorum => QueueType::Quorum,
+            config::QueueType::Classic => QueueType::Classic,
+        },
+        delivery_limit: config.amqp.delivery_limit,
+    }
 }
 
 fn relay_settings(config: &config::Relay) -> relay::Settings {

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use waybill_messaging::{Store, StoreError, health::Health};
 
 use super::{Answer, Candidate, Item, load::Load, transaction::Accept};
-use crate::{readiness, status::Refusal};
+use crate::{metrics::Metrics, readiness, status::Refusal};
 
 pub(super) struct Committer {
     pub(super) store: Store,
@@ -20,6 +20,7 @@ pub(super) struct Committer {
     pub(super) items: Arc<Mutex<mpsc::Receiver<Item>>>,
     pub(super) batch: usize,
     pub(super) load: Arc<Load>,
+    pub(super) metrics: Metrics,
     pub(super) health: Health,
     pub(super) closing: CancellationToken,
 }
@@ -82,6 +83,7 @@ impl Committer {
         let work = Accept { candidates: Arc::clone(candidates), range: range.clone() };
         let outcome = self.store.run(work).await;
         self.load.record(begun.elapsed());
+        self.metrics.committed(range.len());
         readiness::report(&self.health, outcome.as_ref().err());
         for (index, answer) in range.zip(outcome?) {
             send(answers, index, answer);

@@ -12,6 +12,18 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest interval between two sendings of one message.
 const MAX_PATIENCE: Duration = Duration::from_mins(30);
 
+/// For how long a request is sent again at growing intervals: all of them together, the longest included.
+pub const RECONCILE_HORIZON: Duration = {
+    let (mut interval, mut sum) = (PATIENCE, PATIENCE);
+    while interval.as_secs() < MAX_PATIENCE.as_secs() {
+        let doubled = 2 * interval.as_secs();
+        let longest = MAX_PATIENCE.as_secs();
+        interval = Duration::from_secs(if doubled < longest { doubled } else { longest });
+        sum = Duration::from_secs(sum.as_secs() + interval.as_secs());
+    }
+    sum
+};
+
 /// What was sent again and has still not arrived: when it may be sent next, and the interval after that.
 /// Lost with the process, which costs one sending too many.
 #[derive(Debug, Default)]

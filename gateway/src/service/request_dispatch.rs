@@ -12,7 +12,8 @@ pub(super) async fn handle(
     wire: v1::DispatchRequested,
 ) -> Result<v1::DispatchReceipt, Status> {
     call.span.record("message_id", wire.message_id.as_str());
-    let request = Request::parse(wire, service.store.clock().now())?;
+    let request =
+        Request::parse(wire, service.store.clock().now()).inspect_err(|_| service.intake.refused_unread())?;
     let message_id = request.message_id.clone();
     let receipt = service.intake.accept(request, call.trace.clone()).await?;
     call.span.record("dispatch_id", receipt.dispatch_id.as_str());

@@ -86,7 +86,10 @@ async fn accept(service: &Service, trace: TraceContext, wire: DispatchRequested)
     let message_id = wire.message_id.clone();
     let outcome = match Request::parse(wire, service.store.clock().now()) {
         Ok(request) => service.intake.accept_when_room(request, trace).await.map_err(Status::from),
-        Err(status) => Err(status),
+        Err(status) => {
+            service.intake.refused_unread();
+            Err(status)
+        }
     };
     match outcome {
         Ok(receipt) => request_dispatch::to_wire(message_id, receipt),

@@ -22,16 +22,17 @@ pub(super) struct Apply<H: Handler> {
 
 impl<H: Handler> Transaction for Apply<H> {
     const NAME: &'static str = "consumer.apply";
-    type Output = ();
+    /// How many of the messages had been handled before.
+    type Output = u64;
 
-    async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
+    async fn run(&self, tx: &Tx) -> Result<u64, StoreError> {
         let batch: Vec<&Received<H::Message>> = match self.only {
             Some(index) => self.batch.get(index).into_iter().collect(),
             None => self.batch.iter().collect(),
         };
         match self.handler.inbox() {
             Some(consumer) => self.apply_once(tx, consumer, batch).await,
-            None => self.handler.apply(tx, &batch).await.map(|_| ()),
+            None => self.handler.apply(tx, &batch).await.map(|_| 0),
         }
     }
 }
@@ -42,7 +43,7 @@ impl<H: Handler> Apply<H> {
         tx: &Tx,
         consumer: &'static str,
         batch: Vec<&Received<H::Message>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let ids = batch.iter().map(|received| received.envelope.message_id.as_str());
         let mut known = inbox::handled(tx, consumer, ids).await?;
         let (repeated, fresh) = split(batch, &known);
@@ -59,11 +60,12 @@ impl<H: Handler> Apply<H> {
             replies.extend(reply.as_ref().map(|reply| answer(&received.envelope, &received.trace, reply)));
             known.insert(received.envelope.message_id.clone(), reply);
         }
+        let skipped = repeated.len() as u64;
         for received in repeated {
             let reply = known.get(&received.envelope.message_id).and_then(Option::as_ref);
             replies.extend(reply.map(|reply| answer(&received.envelope, &received.trace, reply)));
         }
-        outbox::append(tx, replies).await
+        outbox::append(tx, replies).await.map(|()| skipped)
     }
 }
 

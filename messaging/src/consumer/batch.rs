@@ -12,6 +12,7 @@ use super::{Consumer, Handler, PAUSE, Received, apply::Apply};
 use crate::{
     Envelope, Exchange, Failure, Outgoing, StoreError, TraceContext, Transaction, Tx, amqp,
     dead_letter::{self, DeadLetter, DeadLetterKind},
+    metrics::Handled,
     outbox,
 };
 
@@ -22,9 +23,20 @@ struct Opened {
     span: Span,
 }
 
+/// What applying a batch came to.
+#[derive(Default)]
+struct Applied {
+    /// Messages that had been handled before.
+    skipped: u64,
+    /// Which failed, and how.
+    failures: Vec<(usize, Failure)>,
+}
+
 impl<H: Handler> Consumer<H> {
-    /// Settles every delivery. `false`: stopped while the database was away, and nothing may be acknowledged.
-    pub(super) async fn settle(&self, batch: &mut [Delivery], stop: &CancellationToken) -> bool {
+    /// Settles every delivery and says what became of them. `None`: stopped while the database was away, or
+    /// not written down; nothing may be acknowledged.
+    pub(super) async fn settle(&self, batch: &mut [Delivery], stop: &CancellationToken) -> Option<Handled> {
+        let deliveries = batch.len() as u64;
         let mut messages = Vec::with_capacity(batch.len());
         let mut spans = Vec::with_capacity(batch.len());
         let mut failed = Vec::new();
@@ -40,16 +52,26 @@ impl<H: Handler> Consumer<H> {
             }
         }
         let messages = Arc::new(messages);
-        let Some(failures) = self.apply(&messages, stop).await else { return false };
+        let Applied { skipped, failures } = self.apply(&messages, stop).await?;
         for (index, failure) in failures {
             let (routing_key, span) = spans[index].clone();
             failed.push((Opened { envelope: messages[index].envelope.clone(), routing_key, span }, failure));
         }
-        if failed.is_empty() {
+        let aside: Vec<_> =
+            failed.into_iter().map(|(opened, failure)| self.put_aside(opened, failure)).collect();
+        let retried = aside.iter().filter(|aside| matches!(aside, Aside::Retry(_))).count() as u64;
+        let dead_lettered = aside.len() as u64 - retried;
+        let completed = deliveries - skipped - retried - dead_lettered;
+        let handled = Handled { completed, skipped, retried, dead_lettered, failed: 0 };
+        self.write_down(aside, stop).await.then_some(handled)
+    }
+
+    /// Whether what failed is written down, so that its deliveries can be acknowledged.
+    async fn write_down(&self, aside: Vec<Aside>, stop: &CancellationToken) -> bool {
+        if aside.is_empty() {
             return true;
         }
-        let aside =
-            Arc::new(failed.into_iter().map(|(opened, failure)| self.put_aside(opened, failure)).collect());
+        let aside = Arc::new(aside);
         self.patiently(stop, || SetAside(Arc::clone(&aside))).await.is_some_and(|written| match written {
             // Taken: an earlier commit whose answer was lost has written these very rows.
             Ok(()) | Err(StoreError::Taken(_)) => true,
@@ -94,28 +116,33 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Applies all messages at once or, when that fails, one by one, so that only the guilty one suffers.
-    /// Returns which failed, or `None` when stopped before the database answered.
+    /// `None` when stopped before the database answered.
     async fn apply(
         &self,
         messages: &Arc<Vec<Received<H::Message>>>,
         stop: &CancellationToken,
-    ) -> Option<Vec<(usize, Failure)>> {
+    ) -> Option<Applied> {
+        let mut applied = Applied::default();
         if messages.is_empty() {
-            return Some(Vec::new());
+            return Some(applied);
         }
         let work = |only| Apply { handler: Arc::clone(&self.handler), batch: Arc::clone(messages), only };
-        let Err(error) = self.patiently(stop, || work(None)).await? else { return Some(Vec::new()) };
+        let error = match self.patiently(stop, || work(None)).await? {
+            Ok(skipped) => return Some(Applied { skipped, ..applied }),
+            Err(error) => error,
+        };
         if messages.len() == 1 {
-            return Some(vec![(0, failure(error))]);
+            applied.failures.push((0, failure(error)));
+            return Some(applied);
         }
         tracing::debug!(queue = self.settings.queue.name, %error, "a batch failed and is tried one by one");
-        let mut failed = Vec::new();
         for index in 0..messages.len() {
-            if let Err(error) = self.patiently(stop, || work(Some(index))).await? {
-                failed.push((index, failure(error)));
+            match self.patiently(stop, || work(Some(index))).await? {
+                Ok(skipped) => applied.skipped += skipped,
+                Err(error) => applied.failures.push((index, failure(error))),
             }
         }
-        Some(failed)
+        Some(applied)
     }
 
     /// Runs a transaction again and again while the database is away, which is no message's fault. `None`

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     broker::{Broker, Link, in_time},
+    metrics::{self, Published},
     outbox::PutBackKind,
 };
 
@@ -29,6 +30,7 @@ pub(super) struct Publisher {
     hand_off: HandOff,
     items: mpsc::UnboundedReceiver<Item>,
     standing: Standing,
+    metrics: metrics::Relay,
     /// Taken and not published, or published without an outcome; oldest first.
     waiting: VecDeque<Item>,
     /// Whether the queue has left a message unanswered and has answered none since. Until it does, it gets
@@ -44,9 +46,10 @@ impl Publisher {
         hand_off: HandOff,
         items: mpsc::UnboundedReceiver<Item>,
         standing: Standing,
+        metrics: metrics::Relay,
     ) -> Self {
         let waiting = VecDeque::new();
-        Self { lane, settings, broker, hand_off, items, standing, waiting, doubtful: false }
+        Self { lane, settings, broker, hand_off, items, standing, metrics, waiting, doubtful: false }
     }
 
     /// Publishes until `stop`, then what is in hand, and puts back what it cannot publish.
@@ -102,11 +105,13 @@ impl Publisher {
         stop: &CancellationToken,
     ) -> Result<(), String> {
         let topology = self.broker.topology().clone();
-        let mut session = Session::new(link.clone(), channel, topology, &self.settings, stop.clone());
+        let mut session =
+            Session::new(link.clone(), channel, topology, &self.settings, self.metrics.clone(), stop.clone());
         let end = self.drive(&mut session, stop).await;
         session.settle();
         // What has no outcome goes out again, under its own ids, before what came later.
         let mut unknown = session.abandon();
+        self.metrics.ended(Published { unknown: unknown.len() as u64, ..Published::default() });
         if self.doubtful {
             // One message may be what the queue does not answer: the next one is asked for then.
             self.waiting.append(&mut unknown);

@@ -25,6 +25,7 @@ use crate::{
     Clock, amqp,
     broker::Link,
     fault::{self, Point},
+    metrics::{self, Published},
     outbox::PutBackKind,
     topology::{Topology, short},
 };
@@ -53,6 +54,7 @@ pub(super) struct Session {
     confirms: FuturesUnordered<Numbered>,
     confirm_timeout: Duration,
     max_message_bytes: usize,
+    metrics: metrics::Relay,
     clock: Clock,
     stop: CancellationToken,
 }
@@ -63,6 +65,7 @@ impl Session {
         channel: Channel,
         topology: Topology,
         settings: &Settings,
+        metrics: metrics::Relay,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -73,6 +76,7 @@ impl Session {
             confirms: FuturesUnordered::new(),
             confirm_timeout: settings.confirm_timeout,
             max_message_bytes: settings.max_message_bytes,
+            metrics,
             clock: Clock::system(),
             stop,
         }
@@ -93,6 +97,7 @@ impl Session {
         let bytes = message.envelope.body.len();
         if bytes > self.max_message_bytes {
             let reason = format!("{bytes} bytes are more than relay.max_message_bytes");
+            self.metrics.ended(Published { unpublishable: 1, ..Published::default() });
             tell(item, End::PutBack(PutBackKind::Unpublishable, reason));
             return Ok(());
         }
@@ -122,13 +127,13 @@ impl Session {
     /// Waits for an answer and takes all that are there. Pending for ever while nothing is in flight.
     /// `Err`: the channel is of no use any more.
     pub(super) async fn note_answers(&mut self) -> Result<(), Broken> {
-        let Some(sent) = self.window.oldest().map(|flight| flight.sent) else {
-            return std::future::pending().await;
-        };
+        let Some(oldest) = self.window.oldest() else { return std::future::pending().await };
+        let sent = oldest.sent;
         let first = tokio::select! {
             Some(confirmed) = self.confirms.next() => confirmed,
             () = self.link.overdue(sent, self.confirm_timeout, &self.stop) => {
-                let reason = "publish: no confirm in time".to_owned();
+                let key = &oldest.item.message.routing_key;
+                let reason = format!("publish: no confirm in time, first for a message to {key}");
                 let others_answer = self.link.has_answered_since(sent);
                 return Err(if others_answer { Broken::Queue(reason) } else { Broken::Connection(reason) });
             }
@@ -154,17 +159,27 @@ impl Session {
     }
 
     pub(super) fn settle(&mut self) {
+        let (mut ends, now) = (Published::default(), Instant::now());
         for (flight, outcome) in self.window.outcomes() {
+            self.metrics.answered(now.saturating_duration_since(flight.sent));
             let end = match outcome {
                 Outcome::Confirmed => {
+                    ends.confirmed += 1;
                     fault::reach(Point::AfterConfirm, &flight.item.message.routing_key);
                     End::Confirmed
                 }
-                Outcome::Returned(reason) => End::PutBack(PutBackKind::Unroutable, reason),
-                Outcome::Rejected => End::PutBack(PutBackKind::Rejected, "refused by the broker".to_owned()),
+                Outcome::Returned(reason) => {
+                    ends.returned += 1;
+                    End::PutBack(PutBackKind::Unroutable, reason)
+                }
+                Outcome::Rejected => {
+                    ends.rejected += 1;
+                    End::PutBack(PutBackKind::Rejected, "refused by the broker".to_owned())
+                }
             };
             tell(flight.item, end);
         }
+        self.metrics.ended(ends);
     }
 
     pub(super) fn abandon(self) -> VecDeque<Item> {

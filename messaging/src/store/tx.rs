@@ -19,13 +19,21 @@ pub struct Tx {
     now: Timestamp,
     inbox_slot: i64,
     hand_over: Mutex<Vec<(Reservation, Vec<Outgoing>)>>,
+    afterwards: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Tx {
     pub(super) fn new(begun: DatabaseTransaction, store: &Store) -> Self {
         let now = store.clock().now();
         let inbox_slot = store.open_slots().get(Slotted::Inbox);
-        Self { begun, store: store.clone(), now, inbox_slot, hand_over: Mutex::default() }
+        Self {
+            begun,
+            store: store.clone(),
+            now,
+            inbox_slot,
+            hand_over: Mutex::default(),
+            afterwards: Mutex::default(),
+        }
     }
 
     /// The moment this run began: one date for all that it writes.
@@ -79,6 +87,13 @@ impl Tx {
         Ok(found)
     }
 
+    /// Does `work`, which must not fail or block, once this has been committed for certain: for counting, which
+    /// a run that is rolled back must not do.
+    pub fn after_commit(&self, work: impl FnOnce() + Send + 'static) {
+        let mut afterwards = self.afterwards.lock().unwrap_or_else(PoisonError::into_inner);
+        afterwards.push(Box::new(work));
+    }
+
     /// The database as a whole: what is asked of it is not part of this transaction.
     pub(crate) fn store(&self) -> &Store {
         &self.store
@@ -113,6 +128,10 @@ impl Tx {
         let waiting = self.hand_over.into_inner().unwrap_or_else(PoisonError::into_inner);
         for (reservation, messages) in waiting {
             self.store.0.hand_off.hand_over(reservation, messages, &self.store.0.settlements);
+        }
+        let afterwards = self.afterwards.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for work in afterwards {
+            work();
         }
         Ok(())
     }

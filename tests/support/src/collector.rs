@@ -1,14 +1,21 @@
-//! An OTLP collector of the test's own: keeps every span that a process exports.
+//! An OTLP collector of the test's own: keeps every span and the name of every metric that a process exports.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
+    collector::{
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
     common::v1::any_value::Value,
     trace::v1::Span,
@@ -20,15 +27,19 @@ use tonic::{
 };
 
 type Spans = Arc<Mutex<Vec<Span>>>;
+type Names = Arc<Mutex<BTreeSet<String>>>;
 
 /// A running collector. It ends when it is dropped.
 pub struct Collector {
     address: SocketAddr,
     spans: Spans,
+    metrics: Names,
     serving: JoinHandle<()>,
 }
 
 struct Keep(Spans);
+
+struct KeepNames(Names);
 
 #[tonic::async_trait]
 impl TraceService for Keep {
@@ -43,24 +54,45 @@ impl TraceService for Keep {
     }
 }
 
+#[tonic::async_trait]
+impl MetricsService for KeepNames {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let resources = request.into_inner().resource_metrics.into_iter();
+        let metrics = resources.flat_map(|resource| resource.scope_metrics).flat_map(|scope| scope.metrics);
+        let names = metrics.map(|metric| metric.name);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
 impl Collector {
     /// Serves on a free port.
     pub async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let spans = Spans::default();
+        let (spans, metrics) = (Spans::default(), Names::default());
         let service = TraceServiceServer::new(Keep(Arc::clone(&spans)));
+        let names = MetricsServiceServer::new(KeepNames(Arc::clone(&metrics)));
         let serving = tokio::spawn(async move {
             let incoming = TcpIncoming::from(listener);
-            let served = Server::builder().add_service(service).serve_with_incoming(incoming).await;
+            let router = Server::builder().add_service(service).add_service(names);
+            let served = router.serve_with_incoming(incoming).await;
             served.expect("the collector serves");
         });
-        Self { address, spans, serving }
+        Self { address, spans, metrics, serving }
     }
 
     /// What `OTEL_EXPORTER_OTLP_ENDPOINT` has to say.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Whether a metric of that name has come.
+    pub fn has_metric(&self, name: &str) -> bool {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     /// Every span so far.

@@ -14,6 +14,7 @@ mod node;
 pub mod patience;
 mod port;
 mod process;
+pub mod prometheus;
 mod proxy;
 mod rig;
 mod server;
@@ -23,7 +24,7 @@ pub use self::{
     database::TestDatabase,
     fake_broker::FakeBroker,
     node::Node,
-    process::{ALL_ROLES, Ended, Process, Program},
+    process::{ALL_ROLES, Ended, Process, Program, Ran},
     proxy::{Proxy, Way},
     rig::{Rig, program},
     server::Server,

@@ -43,7 +43,7 @@ impl Node {
     /// SIGKILL, and everything that it ever stored is gone: queues, exchanges, messages.
     pub async fn lose_disk(&self) {
         self.kill().await;
-        std::fs::remove_dir_all(self.folder.path().join("data")).expect("its data can be removed");
+        std::fs::remove_dir_all(self.server.folder().join("data")).expect("its data can be removed");
     }
 
     /// Stops it in order, so that everything is on its disk, and starts it again.

@@ -20,6 +20,7 @@ use crate::{
     client::{self, Client},
     patience::{in_time, until},
     port::free_address,
+    prometheus::Scrape,
 };
 
 /// How a process is started. It may be started again and again, at the same addresses.
@@ -81,6 +82,24 @@ impl Program {
 
     /// Starts it without waiting for anything.
     pub fn spawn(&self) -> Process {
+        let mut command = self.command(&["serve"]);
+        command.stdout(Stdio::null());
+        let mut child = command.spawn().expect("the program can be started");
+        let open = |file| File::options().create(true).append(true).open(file).expect("a file to log to");
+        let log = Log::follow(child.stderr.take().expect("a pipe"), self.log.as_ref().map(open));
+        Process { child, log, http: self.http }
+    }
+
+    /// Runs another command of it, with the same configuration, to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command(arguments);
+        let output = in_time("the end of a command", command.stdout(Stdio::piped()).output()).await;
+        let output = output.expect("the program can be started");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
@@ -89,18 +108,14 @@ impl Program {
             }
         }
         command
-            .arg("serve")
+            .args(arguments)
             .env("WAYBILL_GRPC_ADDR", self.grpc.to_string())
             .env("WAYBILL_HTTP_ADDR", self.http.to_string())
             .envs(&self.environment)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let mut child = command.spawn().expect("the program can be started");
-        let open = |file| File::options().create(true).append(true).open(file).expect("a file to log to");
-        let log = Log::follow(child.stderr.take().expect("a pipe"), self.log.as_ref().map(open));
-        Process { child, log, http: self.http }
+        command
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -138,6 +153,17 @@ pub struct Ended {
     pub log: Vec<String>,
 }
 
+/// What a command said before it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub out: String,
+    /// What it logged or complained about.
+    pub err: String,
+}
+
 impl Process {
     /// Waits until it is ready. Panics with its log when it ended instead.
     pub async fn ready(&self) {
@@ -173,6 +199,26 @@ impl Process {
             said.starts_with(&format!(r#"{status}""#))
         })
         .await;
+    }
+
+    /// What it measures.
+    pub async fn scrape(&self) -> Scrape {
+        let answer = http::get(self.http, "/metrics").await.expect("it answers");
+        assert_eq!(answer.0, 200, "{}", answer.1);
+        Scrape::parse(&answer.1)
+    }
+
+    /// Waits until what it measures is as `condition` says.
+    pub async fn measures(&self, what: &str, condition: impl Fn(&Scrape) -> bool) {
+        until(what, async || condition(&self.scrape().await)).await;
+    }
+
+    /// What the health of one of its parts says; empty where it says nothing.
+    pub async fn reason(&self, part: &str) -> String {
+        let answer = http::get(self.http, "/healthz").await;
+        let body = answer.map(|(_, body)| body).unwrap_or_default();
+        let said = body.split_once(&format!(r#""{part}":{{"#)).map_or("", |(_, said)| said);
+        said.split('}').next().unwrap_or_default().to_owned()
     }
 
     /// Asks it to stop (SIGTERM) and waits for its end.

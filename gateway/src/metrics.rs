@@ -1,0 +1,67 @@
+//! What the gateway measures: every instrument by its name. Messaging's file of the same name says how
+//! counters come to be there at 0.
+
+use std::time::Duration;
+
+use opentelemetry::metrics::Histogram;
+use waybill_messaging::metrics::{Outcomes, SECONDS, SIZES, meter};
+
+use crate::{accept::Answer, status::Refusal};
+
+/// How requests fare.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    requests: Outcomes<5>,
+    duration: Histogram<f64>,
+    size: Histogram<u64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let meter = meter();
+        let requests = meter
+            .u64_counter("waybill.gateway.requests")
+            .with_description("Requested dispatches by how they were answered")
+            .with_unit("{request}");
+        let duration = meter
+            .f64_histogram("waybill.gateway.acceptance.duration")
+            .with_description(
+                "From a valid request to its receipt or refusal, the wait for a commit included",
+            )
+            .with_unit("s")
+            .with_boundaries(SECONDS.to_vec());
+        let size = meter
+            .u64_histogram("waybill.gateway.commit.size")
+            .with_description("Requests committed together")
+            .with_unit("{request}")
+            .with_boundaries(SIZES.to_vec());
+        let names = ["accepted", "duplicate", "refused", "overloaded", "failed"];
+        Self {
+            requests: Outcomes::new(requests.build(), "outcome", names, &[]),
+            duration: duration.build(),
+            size: size.build(),
+        }
+    }
+
+    /// A request has been answered.
+    pub(crate) fn answered(&self, answer: &Answer, after: Duration) {
+        self.requests.add(match answer {
+            Ok(receipt) if receipt.duplicate => [0, 1, 0, 0, 0],
+            Ok(_) => [1, 0, 0, 0, 0],
+            Err(Refusal::MessageReused(_) | Refusal::OrderTaken(_)) => [0, 0, 1, 0, 0],
+            Err(Refusal::Full(_)) => [0, 0, 0, 1, 0],
+            Err(Refusal::Stopping | Refusal::Store(_)) => [0, 0, 0, 0, 1],
+        });
+        self.duration.record(after.as_secs_f64(), &[]);
+    }
+
+    /// A request could not be read, and was refused with everything that is wrong with it.
+    pub(crate) fn invalid(&self) {
+        self.requests.add([0, 0, 1, 0, 0]);
+    }
+
+    /// So many requests were put into one transaction.
+    pub(crate) fn committed(&self, requests: usize) {
+        self.size.record(requests as u64, &[]);
+    }
+}

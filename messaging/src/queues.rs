@@ -1,0 +1,206 @@
+//! The queues as an operator sees them: whether each is there, as it should be, and answers.
+//!
+//! A quorum queue can be left without a leader: RabbitMQ 3.10 does that to one that was declared just before
+//! its node was killed. Such a queue is there and can be declared again, but whatever reads from it or writes
+//! to it waits in vain, for ever. The broker counts it as empty; only a read tells it from an empty queue.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use lapin::{
+    Channel, Connection, ConnectionProperties, Error, ErrorKind,
+    options::{BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::FieldTable,
+};
+use tokio::time::timeout;
+
+use crate::{
+    broker::in_time,
+    topology::{QUEUES, Queue, Topology, short},
+};
+
+/// A read that takes longer finds nobody: an empty queue answers within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The same before a queue is deleted, so that a leader who is just being elected is waited for.
+const LONG_PATIENCE: Duration = Duration::from_secs(20);
+/// Deleting a queue without a leader takes the broker 5 s.
+const DELETION: Duration = Duration::from_mins(1);
+
+/// How a queue is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It answers.
+    Reachable {
+        /// Messages that wait to be delivered.
+        ready: u32,
+        /// Subscriptions.
+        consumers: u32,
+    },
+    /// It is not there.
+    Missing,
+    /// It is there, and nobody answers for it.
+    NoLeader,
+    /// It was declared otherwise than the configuration says, and how.
+    Differs(String),
+}
+
+/// A queue of the topology, as found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name without the prefix, as `mend` takes it.
+    pub name: String,
+    /// Its name on the broker.
+    pub full_name: String,
+    /// How it is.
+    pub state: State,
+}
+
+/// A queue of the topology, or the one of its dead letters.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    queue: Queue,
+    dead: bool,
+}
+
+impl Named {
+    fn all() -> Vec<Self> {
+        QUEUES.into_iter().flat_map(|queue| [false, true].map(|dead| Self { queue, dead })).collect()
+    }
+
+    fn name(self) -> String {
+        let dead = if self.dead { ".dead" } else { "" };
+        format!("{}{dead}", self.queue.name)
+    }
+
+    fn full_name(self, topology: &Topology) -> String {
+        if self.dead { topology.dead_queue(self.queue) } else { topology.queue(self.queue) }
+    }
+}
+
+/// Looks at every queue of the topology. Takes nothing from any of them, and declares none that is missing.
+///
+/// Errors: the broker is away, or does not let us look.
+pub async fn inspect(url: &str, topology: &Topology) -> Result<Vec<Found>, String> {
+    let connection = connect(url).await?;
+    let looks = Named::all().into_iter().map(|named| look(&connection, topology, named, PATIENCE));
+    let found = join_all(looks).await.into_iter().collect();
+    goodbye(&connection).await;
+    found
+}
+
+/// Deletes a queue that has no leader, with what it held, and declares it again. Returns how it is then.
+///
+/// `name`: without the prefix. Errors: no queue of ours has that name; it is in any other state, and was left
+/// alone; the broker is away or refuses.
+pub async fn mend(url: &str, topology: &Topology, name: &str) -> Result<State, String> {
+    let named = Named::all().into_iter().find(|named| named.name() == name);
+    let named = named.ok_or_else(|| format!("{name} is no queue of the topology"))?;
+    let connection = connect(url).await?;
+    let state = look(&connection, topology, named, LONG_PATIENCE).await?.state;
+    if state != State::NoLeader {
+        goodbye(&connection).await;
+        return Err(format!("{name} has a leader or is not there; it was left alone"));
+    }
+    // On a new connection: the read that got no answer still holds up the old one.
+    goodbye(&connection).await;
+    let connection = connect(url).await?;
+    let channel = in_time("open a channel", connection.create_channel()).await?;
+    let full_name = short(&named.full_name(topology));
+    match timeout(DELETION, channel.queue_delete(full_name, QueueDeleteOptions::default())).await {
+        Ok(deleted) => deleted.map_err(|error| format!("delete {name}: {error}"))?,
+        Err(_) => return Err(format!("delete {name}: no answer in {} s", DELETION.as_secs())),
+    };
+    in_time("declare", topology.declare_one(&channel, named.queue, named.dead)).await?;
+    let state = look(&connection, topology, named, LONG_PATIENCE).await?.state;
+    goodbye(&connection).await;
+    Ok(state)
+}
+
+/// Whether the queue of that full name answers a read. Over a connection of its own: a read without an answer
+/// costs the connection a minute later.
+pub(crate) async fn answers(url: &str, full_name: &str) -> Result<bool, String> {
+    let connection = connect(url).await?;
+    let channel = in_time("open a channel", connection.create_channel()).await?;
+    let answer = reads(&channel, full_name, PATIENCE).await;
+    goodbye(&connection).await;
+    answer.map_err(|error| error.to_string())
+}
+
+async fn look(
+    connection: &Connection,
+    topology: &Topology,
+    named: Named,
+    patience: Duration,
+) -> Result<Found, String> {
+    let (name, full_name) = (named.name(), named.full_name(topology));
+    let state = state(connection, topology, named, patience).await;
+    let state = state.map_err(|error| format!("look at {name}: {error}"))?;
+    Ok(Found { name, full_name, state })
+}
+
+async fn state(
+    connection: &Connection,
+    topology: &Topology,
+    named: Named,
+    patience: Duration,
+) -> Result<State, String> {
+    let full_name = named.full_name(topology);
+    let channel = in_time("open a channel", connection.create_channel()).await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asking = channel.queue_declare(short(&full_name), passive, FieldTable::default());
+    let Ok(asked) = timeout(patience, asking).await else { return Ok(State::NoLeader) };
+    let (ready, consumers) = match asked {
+        Ok(queue) => (queue.message_count(), queue.consumer_count()),
+        Err(error) if code(&error) == 404 => return Ok(State::Missing),
+        Err(error) => return Err(error.to_string()),
+    };
+    // It is there, so that this creates nothing; it only compares.
+    let declaring = topology.declare_one(&channel, named.queue, named.dead);
+    match timeout(patience, declaring).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if code(&error) == 406 => return Ok(State::Differs(error.to_string())),
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Ok(State::NoLeader),
+    }
+    // Whoever counts messages or consumers is a leader. Nothing at all is what the broker says without one.
+    let answers = ready > 0 || consumers > 0 || {
+        reads(&channel, &full_name, patience).await.map_err(|error| error.to_string())?
+    };
+    Ok(if answers { State::Reachable { ready, consumers } } else { State::NoLeader })
+}
+
+/// Whether somebody answers a read. A message that is there after all goes back where it was.
+async fn reads(channel: &Channel, full_name: &str, patience: Duration) -> Result<bool, Error> {
+    let reading = channel.basic_get(short(full_name), BasicGetOptions::default());
+    match timeout(patience, reading).await {
+        Ok(Ok(message)) => {
+            if let Some(message) = message {
+                let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+                message.acker.nack(options).await?;
+            }
+            Ok(true)
+        }
+        // What the broker says after it has waited for a leader itself.
+        Ok(Err(error)) if code(&error) == 541 => Ok(false),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+async fn connect(url: &str) -> Result<Connection, String> {
+    let properties = ConnectionProperties::default().with_connection_name("waybill queues".into());
+    in_time("connect", Connection::connect(url, properties)).await
+}
+
+async fn goodbye(connection: &Connection) {
+    // A channel whose read got no answer holds up the goodbye; the broker notices by itself.
+    let _ = timeout(Duration::from_secs(1), connection.close(200, "bye".into())).await;
+}
+
+/// The broker's reply code; 0 for errors that are not the broker's.
+pub(crate) fn code(error: &Error) -> u16 {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => error.get_id(),
+        _ => 0,
+    }
+}

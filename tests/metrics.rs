@@ -1,0 +1,279 @@
+//! What an operator's monitoring sees: the text is well formed, counters are there before anything happens,
+//! and each outcome of publishing, accepting and handling is counted as what it is.
+#![expect(clippy::unwrap_used, reason = "a test crate")]
+
+use lapin::{
+    BasicProperties, Connection, ConnectionProperties,
+    options::{QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use waybill_proto::v1::DispatchRequested;
+use waybill_test_support::{
+    Process, Proxy, Rig, TestBroker, TestDatabase, Way,
+    client::{Client, refused_by_dispatch, request, run_to_end},
+    collector::Collector,
+    on_both_databases,
+    patience::until,
+    program,
+};
+
+on_both_databases!(
+    every_counter_is_there_at_0_before_anything_happens,
+    every_outcome_of_a_request_is_counted,
+    every_outcome_of_a_delivery_is_counted,
+    every_outcome_of_a_publication_is_counted,
+    a_publication_whose_confirm_is_lost_counts_as_unknown,
+    what_waits_in_the_outbox_is_told_by_state_and_routing_key,
+    sagas_are_told_by_state,
+    metrics_are_exported_to_a_collector,
+);
+
+const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
+const REQUESTS: &str = "waybill_gateway_requests_total";
+const DELIVERIES: &str = "waybill_consumer_messages_total";
+const PUBLICATIONS: &str = "waybill_relay_publications_total";
+
+/// Waits until a counter has reached a value.
+async fn counted(process: &Process, name: &str, labels: &[(&str, &str)], least: f64) {
+    process
+        .measures(&format!("{name} {labels:?}"), |scrape| {
+            scrape.find(name, labels).is_some_and(|value| value >= least)
+        })
+        .await;
+}
+
+async fn published(process: &Process, outcome: &str, least: f64) {
+    counted(process, PUBLICATIONS, &[("outcome", outcome)], least).await;
+}
+
+async fn delivered(rig: &Rig, queue: &str, outcome: &str, least: f64) {
+    let queue = rig.broker.name(queue);
+    let labels = [("messaging_destination_name", queue.as_str()), ("outcome", outcome)];
+    counted(&rig.process, DELIVERIES, &labels, least).await;
+}
+
+async fn ask(client: &Client, request: DispatchRequested) -> Result<(), tonic::Status> {
+    client.clone().request_dispatch(request).await.map(|_| ())
+}
+
+async fn every_counter_is_there_at_0_before_anything_happens(database: TestDatabase) {
+    let rig = Rig::new(WAYBILL, database).await;
+    let scrape = rig.process.scrape().await;
+    let counters: Vec<_> = scrape.counters().collect();
+    for (series, value) in &counters {
+        assert!(*value == 0.0, "{series} is {value} before anything has happened");
+    }
+    for outcome in ["accepted", "duplicate", "refused", "overloaded", "failed"] {
+        scrape.value(REQUESTS, &[("outcome", outcome)]);
+    }
+    for outcome in ["confirmed", "returned", "unknown", "rejected", "unpublishable"] {
+        scrape.value(PUBLICATIONS, &[("outcome", outcome)]);
+    }
+    for queue in ["saga", "order", "payment", "dispatch", "order.dead"] {
+        let queue = rig.broker.name(queue);
+        for outcome in ["completed", "skipped", "retried", "dead_lettered", "failed"] {
+            scrape.value(DELIVERIES, &[("messaging_destination_name", &queue), ("outcome", outcome)]);
+        }
+        assert!(scrape.value("waybill_queue_leaderless", &[("messaging_destination_name", &queue)]) == 0.0);
+    }
+    for part in ["broker", "database", "relay", "saga", "order", "payment", "dispatch"] {
+        assert_eq!(scrape.text("waybill_part_up", &[("part", part)]), "1", "{part}");
+    }
+    rig.stop().await;
+}
+
+async fn every_outcome_of_a_request_is_counted(database: TestDatabase) {
+    let rig = Rig::new(WAYBILL, database).await;
+    run_to_end(&rig.client, request("m-1")).await;
+    ask(&rig.client, request("m-1")).await.unwrap();
+    let other = DispatchRequested { parcel_count: 4, ..request("m-1") };
+    assert!(ask(&rig.client, other).await.is_err(), "other content");
+    let invalid = DispatchRequested { parcel_count: 0, ..request("m-2") };
+    assert!(ask(&rig.client, invalid).await.is_err(), "invalid");
+    rig.database.execute("ALTER TABLE dispatches RENAME TO elsewhere").await;
+    assert!(ask(&rig.client, request("m-3")).await.is_err(), "not committed");
+    let scrape = rig.process.scrape().await;
+    for (outcome, count) in [("accepted", "1"), ("duplicate", "1"), ("refused", "2"), ("failed", "1")] {
+        assert_eq!(scrape.text(REQUESTS, &[("outcome", outcome)]), count, "{outcome}");
+    }
+    assert_eq!(scrape.text("waybill_gateway_acceptance_duration_seconds_count", &[]), "4");
+    assert!(scrape.value("waybill_gateway_commit_size_count", &[]) >= 4.0);
+    rig.database.execute("ALTER TABLE elsewhere RENAME TO dispatches").await;
+    rig.stop().await;
+}
+
+async fn every_outcome_of_a_delivery_is_counted(database: TestDatabase) {
+    let rig = Rig::new(WAYBILL, database).await;
+    let tap = rig.broker.tap("dispatch", "payment.command").await;
+    run_to_end(&rig.client, request("m-1")).await;
+    delivered(&rig, "payment", "completed", 1.0).await;
+    let command = rig.broker.next(&tap).await.delivery;
+    rig.broker.publish("dispatch", "payment.command", &command.data, command.properties).await;
+    delivered(&rig, "payment", "skipped", 1.0).await;
+    // The answer to a command of no saga: it may come before its saga is there, so it is tried again.
+    let tap = rig.broker.tap("dispatch", "saga.reply").await;
+    run_to_end(&rig.client, request("m-2")).await;
+    let answer = rig.broker.next(&tap).await.delivery;
+    rig.database.execute("DELETE FROM inbox").await;
+    rig.database.execute("DELETE FROM saga_instances").await;
+    rig.broker.publish("dispatch", "saga.reply", &answer.data, answer.properties).await;
+    delivered(&rig, "saga", "retried", 1.0).await;
+    let nonsense = BasicProperties::default().with_message_id("nonsense".into());
+    rig.broker.publish("dispatch", "payment.command", b"nonsense", nonsense.clone()).await;
+    delivered(&rig, "payment", "dead_lettered", 1.0).await;
+    // Not even its failure can be written down: the broker delivers it again, and again.
+    rig.database.execute("ALTER TABLE dead_letters RENAME TO elsewhere").await;
+    rig.broker.publish("dispatch", "payment.command", b"nonsense", nonsense).await;
+    delivered(&rig, "payment", "failed", 1.0).await;
+    let queue = rig.broker.name("payment");
+    let labels = [("messaging_destination_name", queue.as_str())];
+    counted(&rig.process, "waybill_consumer_redeliveries_total", &labels, 1.0).await;
+    rig.database.execute("ALTER TABLE elsewhere RENAME TO dead_letters").await;
+    delivered(&rig, "payment", "dead_lettered", 2.0).await;
+    rig.stop().await;
+}
+
+/// A queue beside `order` that has room for one message and refuses the rest.
+async fn full_queue(broker: &TestBroker) -> Connection {
+    let connection = Connection::connect(broker.url(), ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    let (queue, exchange) = (broker.name("full"), broker.name("dispatch"));
+    channel.queue_declare(queue.as_str().into(), exclusive, arguments).await.unwrap();
+    let none = FieldTable::default();
+    let binding = channel.queue_bind(
+        queue.into(),
+        exchange.into(),
+        "order.command".into(),
+        QueueBindOptions::default(),
+        none,
+    );
+    binding.await.unwrap();
+    connection
+}
+
+/// A row as large as no broker is offered one.
+fn too_large(is_postgres: bool) -> String {
+    let (id, body) = if is_postgres {
+        ("'01a20000-0000-7000-8000-000000000001'", "decode(repeat('00', 2000), 'hex')")
+    } else {
+        ("x'01a20000000070008000000000000001'", "zeroblob(2000)")
+    };
+    format!(
+        "INSERT INTO outbox (id, message_id, type, exchange, routing_key, correlation_id, causation_id, \
+         reply_to, traceparent, tracestate, attempt, body, created_at, available_at, state, lease_owner, \
+         lease_until, publish_attempts, last_error) VALUES ({id}, 'large', '', 'dispatch', 'order.command', \
+         '', '', '', '', '', 1, {body}, 0, 0, 'READY', '', 0, 0, '')"
+    )
+}
+
+async fn every_outcome_of_a_publication_is_counted(database: TestDatabase) {
+    let rig = Rig::with(WAYBILL, database, |program| {
+        program.set("WAYBILL_RELAY_MAX_MESSAGE_BYTES", "1024").set("WAYBILL_RELAY_MAX_ATTEMPTS", "2")
+    })
+    .await;
+    run_to_end(&rig.client, request("m-1")).await;
+    published(&rig.process, "confirmed", 8.0).await;
+    rig.database.execute(&too_large(rig.database.is_postgres())).await;
+    published(&rig.process, "unpublishable", 1.0).await;
+    let full = full_queue(&rig.broker).await;
+    ask(&rig.client, request("m-2")).await.unwrap();
+    ask(&rig.client, request("m-3")).await.unwrap();
+    published(&rig.process, "rejected", 1.0).await;
+    full.close(200, "gone".into()).await.unwrap();
+    rig.broker.unbind("order", "dispatch", "order.command").await;
+    ask(&rig.client, request("m-4")).await.unwrap();
+    published(&rig.process, "returned", 1.0).await;
+    let scrape = rig.process.scrape().await;
+    assert!(scrape.value("messaging_client_operation_duration_seconds_count", &[]) >= 10.0);
+    rig.stop().await;
+}
+
+async fn a_publication_whose_confirm_is_lost_counts_as_unknown(database: TestDatabase) {
+    let broker = TestBroker::new().await;
+    let proxy = Proxy::for_url(broker.url()).await;
+    let program = program(WAYBILL, &database, &broker)
+        .set("WAYBILL_AMQP_URL", &proxy.url(broker.url()))
+        .set("WAYBILL_RELAY_CONFIRM_TIMEOUT", "500ms");
+    let process = program.start_whole().await;
+    proxy.swallow(Way::ToClient);
+    ask(&program.client(), request("m-1")).await.unwrap();
+    published(&process, "unknown", 1.0).await;
+    proxy.open();
+    proxy.cut();
+    published(&process, "confirmed", 1.0).await;
+    let rig = Rig { client: program.client(), database, broker, program, process };
+    rig.end(&[]).await;
+}
+
+async fn what_waits_in_the_outbox_is_told_by_state_and_routing_key(database: TestDatabase) {
+    let rig = Rig::new(WAYBILL, database).await;
+    rig.broker.unbind("order", "dispatch", "order.command").await;
+    ask(&rig.client, request("m-1")).await.unwrap();
+    let unroutable = [("database", "common"), ("state", "unroutable")];
+    counted(&rig.process, "waybill_outbox_rows", &unroutable, 1.0).await;
+    let parked = [unroutable[0], unroutable[1], ("routing_key", "order.command")];
+    counted(&rig.process, "waybill_outbox_parked", &parked, 1.0).await;
+    rig.broker.bind("order", "dispatch", "order.command").await;
+    rig.books().settled().await;
+    rig.process
+        .measures("an empty outbox", |scrape| {
+            scrape.value("waybill_outbox_rows", &unroutable) == 0.0
+                && scrape.value("waybill_outbox_parked", &parked) == 0.0
+                && scrape.value("waybill_outbox_oldest_ready_age_seconds", &[("database", "common")]) == 0.0
+        })
+        .await;
+    // Due for a long time, and one that is not due for a long time yet.
+    let due = too_large(rig.database.is_postgres()).replace("'READY', '', 0", "'READY', 'x', 9e18");
+    let due = due.replace("9e18", "9000000000000000000");
+    rig.database.execute(&due).await;
+    let oldest = "waybill_outbox_oldest_ready_age_seconds";
+    counted(&rig.process, oldest, &[("database", "common")], 1e9).await;
+    counted(&rig.process, "waybill_outbox_rows", &[("state", "leased")], 1.0).await;
+    let delayed = "UPDATE outbox SET lease_owner = '', available_at = lease_until";
+    rig.database.execute(delayed).await;
+    counted(&rig.process, "waybill_outbox_rows", &[("state", "delayed")], 1.0).await;
+    let age = rig.process.scrape().await.value(oldest, &[]);
+    assert!(age == 0.0, "a delayed row is not a ready one, but {age} s old");
+    rig.stop().await;
+}
+
+async fn sagas_are_told_by_state(database: TestDatabase) {
+    let rig = Rig::with(WAYBILL, database, |program| program.roles("gateway,relay,saga,order,payment")).await;
+    ask(&rig.client, request("m-1")).await.unwrap();
+    counted(&rig.process, "waybill_saga_open", &[("state", "running")], 1.0).await;
+    rig.process
+        .measures("an age", |scrape| {
+            scrape.value("waybill_saga_oldest_open_age_seconds", &[("state", "running")]) > 0.0
+        })
+        .await;
+    let dispatch = rig.program.beside().roles("dispatch").start_whole().await;
+    rig.books().settled().await;
+    run_to_end(&rig.client, refused_by_dispatch("m-2")).await;
+    let transitions = "waybill_saga_transitions_total";
+    let expected =
+        [("running", "2"), ("completed", "1"), ("compensating", "1"), ("compensated", "1"), ("stuck", "0")];
+    let scrape = rig.process.scrape().await;
+    for (state, count) in expected {
+        assert_eq!(scrape.text(transitions, &[("state", state)]), count, "{state}");
+    }
+    assert!(dispatch.terminate().await.status.success());
+    rig.stop().await;
+}
+
+async fn metrics_are_exported_to_a_collector(database: TestDatabase) {
+    let collector = Collector::new().await;
+    let rig = Rig::with(WAYBILL, database, |program| {
+        program
+            .set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())
+            .set("OTEL_METRIC_EXPORT_INTERVAL", "100")
+    })
+    .await;
+    for name in ["waybill.relay.publications", "waybill.outbox.rows", "waybill.gateway.requests"] {
+        until(name, async || collector.has_metric(name)).await;
+    }
+    rig.stop().await;
+}
