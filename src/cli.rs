@@ -16,8 +16,11 @@ mod get;
 mod json;
 mod list;
 mod migrate;
+mod operate;
 mod out;
+mod outbox;
 mod pulse;
+mod queues;
 mod saga;
 mod serve;
 mod settings;
@@ -58,6 +61,8 @@ enum Command {
     Watch(watch::Args),
     List(list::Args),
     Cancel(cancel::Args),
+    Outbox(outbox::Args),
+    Queues(queues::Args),
 }
 
 /// A command with everything it needs, ready to run.
@@ -67,6 +72,10 @@ pub(crate) enum Task {
     Migrate(Box<Config>),
     /// Count what runs on each version of the saga.
     SagaVersions(Box<saga::Versions>),
+    /// Look into the outboxes.
+    Outbox(Box<outbox::Work>),
+    /// Look at the queues.
+    Queues(Box<queues::Work>),
     /// Print this and end.
     Print(String),
     /// Talk to a server.
@@ -90,6 +99,8 @@ impl Cli {
             Command::Migrate(args) => return args.prepare(),
             Command::Config(args) => return args.prepare(),
             Command::Saga(args) => return args.prepare(),
+            Command::Outbox(args) => return args.prepare(),
+            Command::Queues(args) => return args.prepare(),
             Command::Submit(args) => Client::Submit(args),
             Command::Get(args) => Client::Get(args),
             Command::Watch(args) => Client::Watch(args),
@@ -105,7 +116,9 @@ impl Task {
     pub(crate) fn threads(&self) -> Option<usize> {
         match self {
             Self::Serve(config) | Self::Migrate(config) => config.threads,
-            Self::SagaVersions(_) | Self::Print(_) | Self::Client(_) => None,
+            Self::SagaVersions(_) | Self::Outbox(_) | Self::Queues(_) | Self::Print(_) | Self::Client(_) => {
+                None
+            }
         }
     }
 
@@ -116,6 +129,13 @@ impl Task {
                 filter: "info",
                 service: "waybill",
                 measures: matches!(self, Self::Serve(_)),
+            },
+            // Whoever changes something leaves a line.
+            Self::Outbox(_) | Self::Queues(_) => telemetry::Options {
+                format: LogFormat::Text,
+                filter: "info",
+                service: "waybill-cli",
+                measures: false,
             },
             Self::SagaVersions(_) | Self::Print(_) | Self::Client(_) => telemetry::Options {
                 format: LogFormat::Text,
@@ -132,6 +152,8 @@ impl Task {
             Self::Serve(config) => Ok(crate::serve::run(*config, metrics).await?),
             Self::Migrate(config) => Ok(crate::serve::migrate(*config).await?),
             Self::SagaVersions(versions) => versions.run().await,
+            Self::Outbox(work) => work.run().await,
+            Self::Queues(work) => work.run().await,
             Self::Print(text) => out::text(&text).map(|()| ExitCode::SUCCESS),
             Self::Client(client) => {
                 let span = info_span!("client.command", otel.name = client.name());

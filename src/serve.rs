@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use waybill_messaging::health::Health;
 
+pub(crate) use self::parts::topology;
 use crate::{
     config::{Config, Role},
     telemetry::Metrics,

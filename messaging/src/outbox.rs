@@ -7,8 +7,10 @@
 
 mod claim;
 mod depth;
+pub mod desk;
 mod gauges;
 mod parked;
+mod retry;
 mod rotate;
 mod settle;
 
@@ -23,6 +25,7 @@ pub(crate) use self::{
 pub use self::{
     depth::{Depth, ParkedRows, depth, parked as parked_rows},
     gauges::watch,
+    retry::{Parked, retry},
 };
 use crate::{Column, Outgoing, Rows, StoreError, Timestamp, Tx, slots::Slotted};
 

@@ -16,7 +16,7 @@ pub(super) const EXHAUSTED: u8 = 7;
 pub(super) const PRECONDITION: u8 = 8;
 pub(super) const CANCELLED: u8 = 10;
 pub(super) const STUCK: u8 = 11;
-const OTHER: u8 = 1;
+pub(super) const OTHER: u8 = 1;
 
 pub(super) const HELP: &str = "\
 Exit codes:
