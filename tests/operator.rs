@@ -10,7 +10,7 @@ use waybill_messaging::topology::{QueueType, Topology};
 use waybill_test_support::{
     Node, Program, Ran, Rig, TestBroker, TestDatabase,
     audit::{Books, Fate},
-    client::{request, watch},
+    client::{refused_by_payment, request, run_to_end, watch},
     on_both_databases,
     patience::until,
     program,
@@ -20,7 +20,7 @@ on_both_databases!(
     what_waits_in_the_outbox_is_shown_and_goes_out_when_it_is_retried,
     a_parked_row_is_retried_by_its_id_and_another_is_left_alone,
     an_outbox_that_cannot_be_read_is_named,
-    a_queue_without_a_leader_is_seen_and_mended_and_the_saga_completes,
+    a_queue_without_a_leader_holds_up_only_its_own_and_is_seen_and_mended,
 );
 
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
@@ -156,7 +156,7 @@ async fn states(program: &Program) -> BTreeMap<String, String> {
     found.iter().map(|queue| (text(&queue["name"]), text(&queue["state"]))).collect()
 }
 
-async fn a_queue_without_a_leader_is_seen_and_mended_and_the_saga_completes(database: TestDatabase) {
+async fn a_queue_without_a_leader_holds_up_only_its_own_and_is_seen_and_mended(database: TestDatabase) {
     let node = Node::start().await;
     leaderless(&node, "w.").await;
     let program = Program::new(WAYBILL, database.url(), node.url(), "w.")
@@ -178,6 +178,10 @@ async fn a_queue_without_a_leader_is_seen_and_mended_and_the_saga_completes(data
     assert!(reason.contains("waybill queues mend dispatch --yes"), "{reason}");
     let queue = [("messaging_destination_name", "w.dispatch")];
     assert_eq!(process.scrape().await.text("waybill_queue_leaderless", &queue), "1");
+
+    // What needs that queue waits; nobody else does.
+    let other = run_to_end(&client, refused_by_payment("m-2")).await;
+    assert_eq!(Books::of(&database).entry(&other.dispatch_id).await, Fate::RefusedByPayment.entry());
 
     let healthy = program.run(&["queues", "mend", "order", "--yes"]).await;
     assert_eq!(healthy.code, Some(8), "{healthy:?}");
