@@ -52,18 +52,19 @@ async fn a_dispatch_that_all_agree_to_completes(database: TestDatabase) {
     let dispatch = ends(&rig, request("m-1"), Fate::Completed).await;
     assert_eq!(dispatch.state(), DispatchState::Completed);
     assert_eq!(dispatch.reason, "");
-    assert_eq!(dispatch.saga, "order_fulfilment/1");
-    assert_eq!(steps(&dispatch), [StepState::Done; 4]);
+    assert_eq!(dispatch.saga, "order_fulfilment/2");
+    assert_eq!(steps(&dispatch), [StepState::Done; 5]);
     let expected = [
         "started",
         "accept_order_done",
         "reserve_payment_done",
         "create_dispatch_done",
+        "capture_payment_done",
         "complete_order_done",
     ];
     assert_eq!(events(&dispatch), expected);
     let versions: Vec<u64> = dispatch.history.iter().map(|transition| transition.version).collect();
-    assert_eq!(versions, [1, 2, 3, 4, 5]);
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
     let reserved = "SELECT reserved_minor_units FROM payment_accounts WHERE customer_id = 'customer-m-1'";
     assert_eq!(rig.database.number(reserved).await, 3 * 490, "three parcels by the tariff");
     rig.end(&[]).await;
@@ -83,7 +84,13 @@ async fn what_payment_refuses_has_its_order_cancelled(database: TestDatabase) {
     let dispatch = ends(&rig, refused_by_payment("m-1"), Fate::RefusedByPayment).await;
     let expected = ["started", "accept_order_done", "reserve_payment_refused", "accept_order_compensated"];
     assert_eq!(events(&dispatch), expected);
-    let expected = [StepState::Compensated, StepState::Refused, StepState::Pending, StepState::Pending];
+    let expected = [
+        StepState::Compensated,
+        StepState::Refused,
+        StepState::Pending,
+        StepState::Pending,
+        StepState::Pending,
+    ];
     assert_eq!(steps(&dispatch), expected);
     rig.end(&[]).await;
 }

@@ -26,13 +26,15 @@ const CALLER: &str = "b7ad6b7169203331";
 const RPC: &str = "dispatch.v1.DispatchGateway/RequestDispatch";
 
 /// Routing keys of the messages of a dispatch that completes.
-const COMPLETED: [&str; 9] = [
+const COMPLETED: [&str; 11] = [
     "dispatch.requested",
     "order.command",
     "saga.reply",
     "payment.command",
     "saga.reply",
     "dispatch.command",
+    "saga.reply",
+    "payment.command",
     "saga.reply",
     "order.command",
     "saga.reply",

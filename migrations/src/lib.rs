@@ -12,6 +12,7 @@ mod m0004_worker;
 mod m0005_rotation;
 mod m0006_cancel;
 mod m0007_saga_versions;
+mod m0008_capture;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait,
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_rotation::Migration),
             Box::new(m0006_cancel::Migration),
             Box::new(m0007_saga_versions::Migration),
+            Box::new(m0008_capture::Migration),
         ]
     }
 }

@@ -47,11 +47,12 @@ pub enum Command {
     ReleasePayment,
     CreateDispatch,
     WithdrawDispatch,
+    CapturePayment,
 }
 
 impl Command {
     /// Every command.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AcceptOrder,
         Self::CancelOrder,
         Self::CompleteOrder,
@@ -59,6 +60,7 @@ impl Command {
         Self::ReleasePayment,
         Self::CreateDispatch,
         Self::WithdrawDispatch,
+        Self::CapturePayment,
     ];
 
     /// Its Protobuf name without the package.
@@ -71,6 +73,7 @@ impl Command {
             Self::ReleasePayment => v1::ReleasePayment::NAME,
             Self::CreateDispatch => v1::CreateDispatch::NAME,
             Self::WithdrawDispatch => v1::WithdrawDispatch::NAME,
+            Self::CapturePayment => v1::CapturePayment::NAME,
         }
     }
 
@@ -83,7 +86,7 @@ impl Command {
     pub const fn participant(self) -> Participant {
         match self {
             Self::AcceptOrder | Self::CancelOrder | Self::CompleteOrder => Participant::Order,
-            Self::ReservePayment | Self::ReleasePayment => Participant::Payment,
+            Self::ReservePayment | Self::ReleasePayment | Self::CapturePayment => Participant::Payment,
             Self::CreateDispatch | Self::WithdrawDispatch => Participant::Dispatch,
         }
     }
@@ -110,6 +113,7 @@ impl Command {
                 v1::CreateDispatch { dispatch_id, order_id, destination_code, parcel_count }.encode_to_vec()
             }
             Self::WithdrawDispatch => v1::WithdrawDispatch { dispatch_id, order_id, reason }.encode_to_vec(),
+            Self::CapturePayment => v1::CapturePayment { dispatch_id, order_id }.encode_to_vec(),
         };
         body.into()
     }
@@ -155,6 +159,7 @@ pub(crate) fn read_reply(envelope: &Envelope) -> Result<Option<(String, Command,
         v1::PaymentReserved::NAME => done!(PaymentReserved, ReservePayment),
         v1::PaymentDeclined::NAME => refused!(PaymentDeclined, ReservePayment),
         v1::PaymentReleased::NAME => done!(PaymentReleased, ReleasePayment),
+        v1::PaymentCaptured::NAME => done!(PaymentCaptured, CapturePayment),
         v1::DispatchCreated::NAME => done!(DispatchCreated, CreateDispatch),
         v1::DispatchRefused::NAME => refused!(DispatchRefused, CreateDispatch),
         v1::DispatchWithdrawn::NAME => done!(DispatchWithdrawn, WithdrawDispatch),

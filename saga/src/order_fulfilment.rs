@@ -1,5 +1,5 @@
-//! The saga `order_fulfilment`: accept the order, reserve the payment, create the dispatch, complete the
-//! order. A new step is a row here, a command in the contract and a handler in a participant.
+//! The saga `order_fulfilment`: accept the order, reserve the payment, create the dispatch, capture the
+//! payment, complete the order. A new step is a row here, a command in the contract and a handler in a participant.
 
 use std::time::Duration;
 
@@ -49,11 +49,11 @@ impl Defaults {
 }
 
 /// Every version that this release knows.
-pub const VERSIONS: [u32; 1] = [1];
+pub const VERSIONS: [u32; 2] = [1, 2];
 
 /// Their definitions, oldest first.
 pub fn order_fulfilment(defaults: &Defaults) -> Vec<Definition> {
-    vec![version_1(defaults)]
+    vec![version_1(defaults), version_2(defaults)]
 }
 
 fn version_1(defaults: &Defaults) -> Definition {
@@ -73,6 +73,30 @@ fn version_1(defaults: &Defaults) -> Definition {
                 .undone_by(ReleasePayment, stubborn),
             // Withdrawn only while its outcome is unknown: once it has succeeded there is no way back.
             step("create_dispatch", Pivot, CreateDispatch, patient).undone_by(WithdrawDispatch, stubborn),
+            step("complete_order", Retriable, CompleteOrder, stubborn),
+        ],
+    }
+}
+
+/// The payment is captured once the delivery is certain.
+fn version_2(defaults: &Defaults) -> Definition {
+    use Command::{
+        AcceptOrder, CancelOrder, CapturePayment, CompleteOrder, CreateDispatch, ReleasePayment,
+        ReservePayment, WithdrawDispatch,
+    };
+    use Kind::{Compensatable, Pivot, Retriable};
+    let (patient, stubborn) = (defaults.patient(), defaults.stubborn());
+    Definition {
+        name: "order_fulfilment",
+        version: 2,
+        timeout: defaults.saga_timeout,
+        steps: vec![
+            step("accept_order", Compensatable, AcceptOrder, patient).undone_by(CancelOrder, stubborn),
+            step("reserve_payment", Compensatable, ReservePayment, patient)
+                .undone_by(ReleasePayment, stubborn),
+            // Withdrawn only while its outcome is unknown: once it has succeeded there is no way back.
+            step("create_dispatch", Pivot, CreateDispatch, patient).undone_by(WithdrawDispatch, stubborn),
+            step("capture_payment", Retriable, CapturePayment, stubborn),
             step("complete_order", Retriable, CompleteOrder, stubborn),
         ],
     }

@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_hours(1);
 
 fn definition() -> Definition {
     let defaults = Defaults { step_timeout: TIMEOUT, step_attempts: ATTEMPTS, saga_timeout: LIMIT };
-    order_fulfilment(&defaults).swap_remove(0)
+    order_fulfilment(&defaults).pop().unwrap()
 }
 
 /// An instance with its definition, the time, and everything that it has sent.
@@ -94,15 +94,16 @@ impl Run {
 }
 
 use Command::{
-    AcceptOrder, CancelOrder, CompleteOrder, CreateDispatch, ReleasePayment, ReservePayment, WithdrawDispatch,
+    AcceptOrder, CancelOrder, CapturePayment, CompleteOrder, CreateDispatch, ReleasePayment, ReservePayment,
+    WithdrawDispatch,
 };
 
 #[test]
 fn when_every_step_is_done_the_saga_is_completed() {
     let mut run = Run::begin();
-    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CompleteOrder);
+    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CapturePayment).done(CompleteOrder);
     assert_eq!(run.state(), InstanceState::Completed);
-    assert_eq!(run.sent, [AcceptOrder, ReservePayment, CreateDispatch, CompleteOrder]);
+    assert_eq!(run.sent, [AcceptOrder, ReservePayment, CreateDispatch, CapturePayment, CompleteOrder]);
     assert_eq!(run.ends, [Out::Completed]);
     assert_eq!(
         run.events,
@@ -111,6 +112,7 @@ fn when_every_step_is_done_the_saga_is_completed() {
             "accept_order_done",
             "reserve_payment_done",
             "create_dispatch_done",
+            "capture_payment_done",
             "complete_order_done"
         ]
     );
@@ -167,7 +169,7 @@ fn a_late_success_of_a_step_in_doubt_does_not_stop_its_compensation() {
 #[test]
 fn after_the_pivot_the_saga_only_goes_forward_and_ends_stuck_if_it_cannot() {
     let mut run = Run::begin();
-    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch);
+    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CapturePayment);
     assert!(run.input(Input::Cancel("changed my mind".into())));
     assert_eq!(
         (run.state(), run.events.last().unwrap().as_str()),
@@ -177,13 +179,13 @@ fn after_the_pivot_the_saga_only_goes_forward_and_ends_stuck_if_it_cannot() {
         run.time_out();
     }
     assert_eq!(run.state(), InstanceState::Stuck);
-    assert_eq!(run.ends, [Out::Stuck(3)]);
+    assert_eq!(run.ends, [Out::Stuck(4)]);
 }
 
 #[test]
 fn a_stuck_saga_asks_again_seldom_and_is_announced_once() {
     let mut run = Run::begin();
-    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch);
+    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CapturePayment);
     for _ in 0..ATTEMPTS * 2 {
         run.time_out();
     }
@@ -195,9 +197,9 @@ fn a_stuck_saga_asks_again_seldom_and_is_announced_once() {
         assert_eq!((run.state(), run.sent.len()), (InstanceState::Stuck, asked + again));
         assert_eq!(run.events.last().unwrap(), "complete_order_retried");
     }
-    assert_eq!(run.ends, [Out::Stuck(3)]);
+    assert_eq!(run.ends, [Out::Stuck(4)]);
     run.done(CompleteOrder);
-    assert_eq!(run.ends, [Out::Stuck(3), Out::Completed]);
+    assert_eq!(run.ends, [Out::Stuck(4), Out::Completed]);
 }
 
 #[test]
@@ -215,7 +217,7 @@ fn a_stuck_saga_that_gets_a_refusal_stays_stuck_and_asks_no_more() {
 #[test]
 fn an_answer_that_comes_after_all_frees_a_stuck_saga() {
     let mut run = Run::begin();
-    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch);
+    run.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CapturePayment);
     for _ in 0..ATTEMPTS * 2 {
         run.time_out();
     }
@@ -289,9 +291,9 @@ fn a_saga_that_takes_too_long_after_its_pivot_is_stuck_and_never_turns_back() {
     let mut run = Run::begin();
     run.done(AcceptOrder).done(ReservePayment);
     run.now = run.instance.started_at.plus(LIMIT).minus(TIMEOUT / 2);
-    run.done(CreateDispatch).time_out();
+    run.done(CreateDispatch).done(CapturePayment).time_out();
     assert_eq!(run.events.last().unwrap(), "saga_timed_out");
-    assert_eq!((run.state(), run.ends.as_slice()), (InstanceState::Stuck, [Out::Stuck(3)].as_slice()));
+    assert_eq!((run.state(), run.ends.as_slice()), (InstanceState::Stuck, [Out::Stuck(4)].as_slice()));
     assert!(run.instance.deadline_at.is_some(), "and goes on asking");
     run.done(CompleteOrder);
     assert_eq!(run.state(), InstanceState::Completed);

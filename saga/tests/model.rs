@@ -73,6 +73,7 @@ impl<const N: usize> Model for Shipped<N> {
     }
 }
 
+/// Of the version that new dispatches begin with.
 fn shipped<const N: usize>(attempts: u32, faults: Faults) -> Shipped<N> {
-    Shipped { machine: Machine::new(attempts), attempts, faults, broken: None, reduced: true }
+    Shipped { machine: Machine::new(attempts, 2), attempts, faults, broken: None, reduced: true }
 }

@@ -38,6 +38,7 @@ struct Rig {
 
 fn version(version: u32) -> Definition {
     let defaults = Defaults { step_timeout: TIMEOUT, step_attempts: 2, saga_timeout: TIMEOUT * 1_000 };
+    // Two versions of the same steps: which of them they are is all that matters here.
     Definition { version, ..order_fulfilment(&defaults).swap_remove(0) }
 }
 

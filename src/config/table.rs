@@ -96,7 +96,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "How long a saga may take; past it one before its pivot is undone, and one after it is stuck"),
     row("saga.versions", "WAYBILL_SAGA_VERSIONS", "", Kind::Versions,
         "Versions of the saga that this process runs; nothing means every one that it knows"),
-    row("saga.begin_version", "WAYBILL_SAGA_BEGIN_VERSION", "1", count(1, 1_000_000),
+    row("saga.begin_version", "WAYBILL_SAGA_BEGIN_VERSION", "2", count(1, 1_000_000),
         "Version that new sagas begin with"),
     row("saga.timer_interval", "WAYBILL_SAGA_TIMER_INTERVAL", "250ms", time(MILLISECOND, HOUR),
         "How often passed deadlines are looked for"),

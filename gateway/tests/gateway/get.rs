@@ -13,6 +13,7 @@ on_both_databases!(
     a_dispatch_is_found_by_each_of_its_names,
     steps_have_their_times_from_the_history,
     a_name_that_nobody_has_is_not_found,
+    a_saga_of_an_unknown_version_has_a_state_and_no_steps,
 );
 
 async fn get(rig: &Rig, key: Key) -> Result<v1::Dispatch, tonic::Status> {
@@ -86,5 +87,20 @@ async fn a_name_that_nobody_has_is_not_found(database: TestDatabase) {
     assert_eq!(no_name.unwrap_err().code(), Code::InvalidArgument);
     let empty = get(&rig, Key::OrderId(String::new())).await;
     assert_eq!(empty.unwrap_err().code(), Code::InvalidArgument);
+    rig.end().await;
+}
+
+async fn a_saga_of_an_unknown_version_has_a_state_and_no_steps(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    let id = rig.accepted("1").await;
+    saga::stands(&rig.database, &id, "RUNNING", "DONE,RUNNING,PENDING,PENDING,PENDING,PENDING", 2).await;
+    saga::happened(&rig.database, &id, 1, "RUNNING", "started").await;
+    rig.database.execute("UPDATE saga_instances SET definition_version = 99").await;
+    let dispatch = rig.get(&id).await.unwrap();
+    assert_eq!(
+        (dispatch.state(), dispatch.saga.as_str()),
+        (v1::DispatchState::InProgress, "order_fulfilment/99")
+    );
+    assert_eq!((dispatch.steps, dispatch.history.len()), (Vec::new(), 1), "nothing is guessed");
     rig.end().await;
 }

@@ -11,6 +11,7 @@ use crate::{
     Shipped,
     action::{Action, How},
     faults::Faults,
+    machine::Machine,
     message::Message,
     shipped,
     world::{Flow, World},
@@ -60,6 +61,12 @@ fn one_dispatch_survives_an_inbox_that_forgets() {
 fn an_answer_that_comes_at_last_frees_a_stuck_saga() {
     // No message is lost, so nothing may be left stuck, although it gets there.
     explore(shipped::<1>(1, Faults { early: 4, cancels: 1, ..Faults::default() }), 1_000);
+}
+
+#[test]
+fn one_dispatch_of_version_1_survives_one_of_each_fault() {
+    let faults = Faults { copies: 1, amnesias: 1, cancels: 1, refusals: 1, early: 2, ..Faults::default() };
+    explore(Shipped { machine: Machine::new(1, 1), ..shipped::<1>(1, faults) }, 20_000);
 }
 
 #[test]

@@ -61,7 +61,8 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(attempts: u32) -> Self {
+    /// Of that version.
+    pub(crate) fn new(attempts: u32, version: u32) -> Self {
         let mut machine = Self {
             definition: order_fulfilment(&Defaults {
                 step_timeout: TIMEOUT,
@@ -69,7 +70,9 @@ impl Machine {
                 // Moments are no part of an instance's number, so what depends on them is not explored.
                 saga_timeout: Duration::MAX,
             })
-            .swap_remove(0),
+            .into_iter()
+            .find(|definition| definition.version == version)
+            .unwrap(),
             instances: Vec::new(),
             numbers: HashMap::new(),
             begun: Moved::default(),

@@ -26,8 +26,9 @@ pub(crate) enum Answer {
 }
 
 const COMMANDS: u32 = 2;
-const DONE: u32 = 9;
-const REFUSED: u32 = 16;
+const DONE: u32 = 10;
+const REFUSED: u32 = 18;
+const _: () = assert!(Command::ALL.len() == (DONE - COMMANDS) as usize);
 
 impl Message {
     const fn slot(self) -> u32 {
@@ -58,7 +59,7 @@ impl Message {
 
 /// A set of message ids.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Ids(u16);
+pub(crate) struct Ids(u32);
 
 impl Ids {
     const fn of(slot: u32) -> Self {

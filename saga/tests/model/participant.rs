@@ -12,7 +12,7 @@ pub(crate) enum Row {
     Absent,
     /// ACCEPTED, RESERVED, CREATED.
     Done,
-    /// COMPLETED, of an order.
+    /// COMPLETED, of an order; captured, of a payment.
     Completed,
     /// CANCELLED, RELEASED, WITHDRAWN, and there was something to undo.
     Undone,
@@ -50,7 +50,7 @@ pub(crate) fn decide(row: Row, command: Command, habits: Habits) -> Decision {
     match command {
         Command::AcceptOrder | Command::ReservePayment | Command::CreateDispatch => act(row, habits),
         Command::CancelOrder | Command::ReleasePayment | Command::WithdrawDispatch => undo(row, habits),
-        Command::CompleteOrder => complete(row),
+        Command::CompleteOrder | Command::CapturePayment => complete(row),
     }
 }
 

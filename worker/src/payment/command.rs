@@ -30,6 +30,11 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Take what was reserved.
+    Capture {
+        /// What it is about.
+        key: Key,
+    },
 }
 
 impl Command {
@@ -46,6 +51,9 @@ impl Command {
             let v1::ReleasePayment { dispatch_id, order_id, reason } = read::body(envelope)?;
             let key = Key::read(envelope, dispatch_id, order_id)?;
             Ok(Self::Release { key, reason: read::reason(reason)? })
+        } else if read::is::<v1::CapturePayment>(envelope) {
+            let v1::CapturePayment { dispatch_id, order_id } = read::body(envelope)?;
+            Ok(Self::Capture { key: Key::read(envelope, dispatch_id, order_id)? })
         } else {
             read::unknown(envelope)
         }
@@ -54,7 +62,7 @@ impl Command {
     /// What it is about.
     pub const fn key(&self) -> &Key {
         match self {
-            Self::Reserve { key, .. } | Self::Release { key, .. } => key,
+            Self::Reserve { key, .. } | Self::Release { key, .. } | Self::Capture { key } => key,
         }
     }
 }
@@ -76,6 +84,7 @@ pub(super) enum Answer {
     Reserved(Money),
     Declined(String),
     Released,
+    Captured,
 }
 
 impl Answer {
@@ -90,6 +99,7 @@ impl Answer {
                 reply(&v1::PaymentDeclined { dispatch_id, order_id, reason })
             }
             Self::Released => reply(&v1::PaymentReleased { dispatch_id, order_id }),
+            Self::Captured => reply(&v1::PaymentCaptured { dispatch_id, order_id }),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Money, mark,
-    read::{Key, cut},
+    read::{Key, cut, wrong},
     view::View,
 };
 
@@ -26,16 +26,21 @@ pub(super) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Reserved,
+    /// Reserved, and taken.
+    Captured,
     Released,
     Refused,
 }
 
 impl State {
+    /// Those that have a name of their own in the table.
     pub(super) const ALL: [Self; 3] = [Self::Reserved, Self::Released, Self::Refused];
 
+    /// In the table a captured payment is a reserved one with a date in `captured_at`: who does not know of
+    /// capturing reads it rightly all the same.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Reserved => "RESERVED",
+            Self::Reserved | Self::Captured => "RESERVED",
             Self::Released => "RELEASED",
             Self::Refused => "REFUSED",
         }
@@ -64,6 +69,7 @@ pub(super) fn decide(rules: &Rules, book: &mut Book, command: &Command) -> Resul
             Some(row) => Ok(reserve_again(book, key, row)),
         },
         Command::Release { reason, .. } => release(book, key, row, reason),
+        Command::Capture { .. } => capture(book, key, row),
     }
 }
 
@@ -102,7 +108,7 @@ fn reserve(
 
 fn reserve_again(book: &mut Book, key: &Key, row: Row) -> Answer {
     match row.state {
-        State::Reserved => Answer::Reserved(row.amount),
+        State::Reserved | State::Captured => Answer::Reserved(row.amount),
         State::Refused => Answer::Declined(row.reason),
         State::Released => {
             let reason = cut(mark::too_late(&row.reason));
@@ -130,10 +136,33 @@ fn release(book: &mut Book, key: &Key, row: Option<Row>, reason: &str) -> Result
                 Row { state: State::Released, reason: cut(mark::undone(reason)), ..row }
             }
             State::Released | State::Refused => return Ok(Answer::Released),
+            State::Captured => {
+                return wrong(format!(
+                    "the payment of order {} is captured and can no longer be released",
+                    key.order_id
+                ));
+            }
         },
     };
     book.rows.set(&key.dispatch_id, row);
     Ok(Answer::Released)
+}
+
+fn capture(book: &mut Book, key: &Key, row: Option<Row>) -> Result<Answer, Failure> {
+    let Some(row) = row else {
+        return wrong(format!("the payment of order {} was never reserved", key.order_id));
+    };
+    match row.state {
+        State::Reserved => {
+            book.rows.set(&key.dispatch_id, Row { state: State::Captured, ..row });
+            Ok(Answer::Captured)
+        }
+        State::Captured => Ok(Answer::Captured),
+        State::Released | State::Refused => {
+            let state = row.state.name();
+            wrong(format!("the payment of order {} is {state}, not RESERVED", key.order_id))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -36,8 +36,7 @@ const BALANCE: &[(&str, Column)] =
 /// Loads the reservations of the commands' dispatches and the accounts that they concern, all locked.
 pub(super) async fn load(tx: &Tx, commands: &[&Command], currency: &str) -> Result<Book, StoreError> {
     let ids = commands.iter().map(|command| command.key().dispatch_id.as_str()).collect();
-    let columns =
-        "t.dispatch_id, t.order_id, t.customer_id, t.currency_code, t.minor_units, t.state, t.reason";
+    let columns = "t.dispatch_id, t.order_id, t.customer_id, t.currency_code, t.minor_units, t.state, t.reason, t.captured_at";
     let found = table::lock(tx, "payment_reservations", "dispatch_id", columns, ids).await?;
     let rows = found.iter().map(row).collect::<Result<View<Row>, StoreError>>()?;
     let (to_charge, to_repay) = customers(commands, &rows);
@@ -55,7 +54,7 @@ fn customers<'a>(commands: &[&'a Command], rows: &'a View<Row>) -> (BTreeSet<&'a
             (Command::Release { .. }, Some(row)) if row.state == State::Reserved => {
                 to_repay.insert(row.customer_id.as_str())
             }
-            (Command::Reserve { .. } | Command::Release { .. }, _) => false,
+            (Command::Reserve { .. } | Command::Release { .. } | Command::Capture { .. }, _) => false,
         };
     }
     to_charge.remove("");
@@ -85,6 +84,8 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
     let Some(state) = State::ALL.into_iter().find(|state| state.name() == name) else {
         return table::unknown_state("payment_reservations", &name);
     };
+    let captured_at: i64 = get(found, 7)?;
+    let state = if state == State::Reserved && captured_at > 0 { State::Captured } else { state };
     let amount = Money { currency_code: get(found, 3)?, minor_units: get(found, 4)? };
     let (order_id, customer_id) = (get(found, 1)?, get(found, 2)?);
     Ok((get(found, 0)?, Row { order_id, customer_id, amount, state, reason: get(found, 6)? }))
@@ -95,6 +96,7 @@ pub(super) async fn save(tx: &Tx, book: &Book) -> Result<(), StoreError> {
     let changes = book.rows.changed_rows().map(|(id, row)| (id, row.state.name(), row.reason.as_str()));
     table::update(tx, "payment_reservations", changes).await?;
     save_new(tx, &book.rows).await?;
+    save_captured(tx, &book.rows).await?;
     save_accounts(tx, &book.accounts).await
 }
 
@@ -115,6 +117,15 @@ async fn save_new(tx: &Tx, reservations: &View<Row>) -> Result<(), StoreError> {
                state, reason, created_at, updated_at) \
                SELECT id, order_id, customer_id, currency_code, minor_units, state, reason, $1, $1 FROM v";
     tx.execute_rows(&rows, sql, vec![tx.now().micros().into()]).await.map(|_| ())
+}
+
+/// The date is that of the first time.
+async fn save_captured(tx: &Tx, reservations: &View<Row>) -> Result<(), StoreError> {
+    let written = reservations.changed_rows().chain(reservations.new_rows());
+    let captured = written.filter(|(_, row)| row.state == State::Captured).map(|(id, _)| id);
+    let sql = "UPDATE payment_reservations SET captured_at = $1 \
+               WHERE captured_at = 0 AND dispatch_id IN (SELECT id FROM v)";
+    tx.execute_rows(&Rows::ids(captured), sql, vec![tx.now().micros().into()]).await.map(|_| ())
 }
 
 async fn save_accounts(tx: &Tx, accounts: &Accounts) -> Result<(), StoreError> {

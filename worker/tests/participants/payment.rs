@@ -14,6 +14,7 @@ on_both_databases!(
     release_before_reserve_leaves_a_mark_and_the_late_reserve_is_refused,
     a_declined_payment_names_amount_limit_and_what_is_reserved,
     one_batch_shares_one_limit,
+    a_reserved_payment_is_captured_once_and_stays_reserved,
     two_workers_never_exceed_the_credit_limit,
 );
 
@@ -39,12 +40,37 @@ fn release(dispatch_id: &str) -> Envelope {
     command(&v1::ReleasePayment { dispatch_id: dispatch_id.to_owned(), order_id, reason: String::new() })
 }
 
+fn capture(dispatch_id: &str) -> Envelope {
+    let order_id = format!("order of {dispatch_id}");
+    command(&v1::CapturePayment { dispatch_id: dispatch_id.to_owned(), order_id })
+}
+
 async fn balances(db: &Db) -> Vec<(String, i64)> {
     db.numbers(BALANCES).await
 }
 
 fn balance(customer_id: &str, minor_units: i64) -> (String, i64) {
     (customer_id.to_owned(), minor_units)
+}
+
+async fn a_reserved_payment_is_captured_once_and_stays_reserved(db: Db) {
+    let worker = worker(db.store());
+    let (reserved, captured) = ("PaymentReserved", "PaymentCaptured");
+    worker.answers(vec![reserve("d1", "c1", 5_000), reserve("d2", "c1", 1_000)]).await;
+    assert_eq!(
+        worker.answers(vec![capture("d1"), reserve("d3", "", 1), capture("d3")]).await,
+        [captured, reserved, captured]
+    );
+    let dates = "SELECT dispatch_id, captured_at FROM payment_reservations ORDER BY dispatch_id";
+    let first = db.numbers(dates).await;
+    assert!(first[0].1 > 0 && first[1].1 == 0 && first[2].1 > 0, "{first:?}");
+    assert_eq!(worker.answers(vec![capture("d1"), reserve("d1", "c1", 5_000)]).await, [captured, reserved]);
+    assert_eq!(db.numbers(dates).await, first, "the second time changes nothing");
+    assert_eq!(db.row("payment_reservations", "d1").await, ("RESERVED".to_owned(), String::new()));
+    assert_eq!(balances(&db).await, [balance("c1", 6_000)], "what is captured counts like what is reserved");
+    for wrong in [release("d1"), capture("nobody")] {
+        assert!(worker.handle(vec![wrong]).await.is_err());
+    }
 }
 
 async fn what_was_reserved_is_given_back_exactly_once(db: Db) {
