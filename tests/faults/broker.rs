@@ -17,6 +17,7 @@ on_both_databases!(
     intake_goes_on_while_the_broker_is_away_and_everything_ends_after_it_comes,
     everything_ends_when_the_broker_is_cut_off_again_and_again,
     a_slow_broker_only_takes_longer,
+    everything_ends_when_queues_are_deleted_under_load,
     everything_ends_when_the_broker_forgets_what_it_holds,
     every_kind_of_message_is_sent_again_that_the_broker_lost,
 );
@@ -62,6 +63,17 @@ async fn a_slow_broker_only_takes_longer(database: TestDatabase) {
     proxy.delay(Way::ToClient, Duration::from_millis(20));
     proxy.throttle(Way::ToServer, 200_000);
     let receipts = Load::start(&rig.client, requests(100), IN_FLIGHT).receipts().await;
+    rig.end(&receipts).await;
+}
+
+async fn everything_ends_when_queues_are_deleted_under_load(database: TestDatabase) {
+    let rig = Rig::new(WAYBILL, database).await;
+    let mut load = Load::start(&rig.client, requests(400), IN_FLIGHT);
+    for (receipts, queue) in [(100, "order"), (250, "payment")] {
+        load.reached(receipts).await;
+        rig.broker.delete(queue).await;
+    }
+    let receipts = load.receipts().await;
     rig.end(&receipts).await;
 }
 
@@ -158,6 +170,58 @@ async fn everything_ends_when_the_broker_loses_its_disk() {
     Books::of(&database).settled().await;
     Books::of(&database).check(&receipts).await;
     assert!(process.terminate().await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn intake_goes_on_during_an_alarm_of_the_broker_and_everything_ends_after_it() {
+    let (node, database) = (Node::start().await, TestDatabase::postgres().await);
+    let broker = TestBroker::at(node.url()).await;
+    // Longer than this the alarm lasts: a connection that is waited for is not given up.
+    let program = program(WAYBILL, &database, &broker).set("WAYBILL_RELAY_CONFIRM_TIMEOUT", "1s");
+    let process = program.start_whole().await;
+    node.ctl(&["set_vm_memory_high_watermark", "0"]).await;
+    // It blocks who publishes, so it takes a first message.
+    let receipts = Load::start(&program.client(), requests(200), IN_FLIGHT).receipts().await;
+    process.down("broker").await;
+    process.up("broker-consume").await;
+    assert!(process.is_ready().await, "intake goes on");
+    node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+    process.up("broker").await;
+    Books::of(&database).settled().await;
+    Books::of(&database).check(&receipts).await;
+    let ended = process.terminate().await;
+    assert!(ended.status.success());
+    let blocked = ended.log.iter().filter(|line| line.contains("blocked by the broker")).count();
+    assert_eq!(blocked, 1, "one connection, blocked once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_takes_nothing_holds_up_only_what_goes_there() {
+    let (node, database) = (Node::start().await, TestDatabase::postgres().await);
+    let broker = TestBroker::at(node.url()).await;
+    let program = program(WAYBILL, &database, &broker)
+        .set("WAYBILL_RELAY_CONFIRM_TIMEOUT", "2s")
+        // Nothing is sent again or given up meanwhile: what waits is what was sent.
+        .set("WAYBILL_SAGA_STEP_TIMEOUT", "5m");
+    let process = program.start_whole().await;
+    // The process behind the queue, as if its node were busy with something else for ever.
+    let queue = format!("{{'%2F_{}payment', node()}}", broker.prefix());
+    node.ctl(&["eval", &format!("sys:suspend({queue}).")]).await;
+    // More than the window of one queue, and more than RabbitMQ takes for it before it stops reading.
+    let mut load = Load::start(&program.client(), requests(1_000), IN_FLIGHT);
+    load.reached(500).await;
+    process.down("relay").await;
+    let receipts = load.receipts().await;
+    let replied = "SELECT count(*) FROM saga_instances WHERE current_step = 'reserve_payment'";
+    until("the order's answer to everybody", async || database.number(replied).await == 1_000).await;
+    node.ctl(&["eval", &format!("sys:resume({queue}).")]).await;
+    process.up("relay").await;
+    Books::of(&database).settled().await;
+    Books::of(&database).check(&receipts).await;
+    let ended = process.terminate().await;
+    assert!(ended.status.success());
+    let given_up = ended.log.iter().any(|line| line.contains(r#""part":"broker","reason""#));
+    assert!(!given_up, "the others' connection was kept");
 }
 
 /// As RabbitMQ does while a queue that it publishes to has no leader.

@@ -119,19 +119,27 @@ impl Publisher {
             unknown.append(&mut self.waiting);
             self.waiting = unknown;
         }
-        end.map_err(|broken| match broken {
-            // Other queues answer: a new channel is enough, and nobody else notices.
-            Broken::Queue(reason) => {
-                self.doubtful = true;
-                reason
-            }
-            // The relay has this connection to itself. One on which a channel broke, or the broker fell
-            // silent, is not worth finding out about.
-            Broken::Connection(reason) => {
+        end.map_err(|broken| self.give_up(&link, broken))
+    }
+
+    /// What is to be done about a channel that broke, and why it did. The relay has the connection to itself:
+    /// one on which a channel failed, or nobody answers, is not worth finding out about. Where others are
+    /// answered, or a new connection has changed nothing, it is the queue that does not answer. A new channel
+    /// is enough then, and nobody else notices; should that not open, the connection goes after all.
+    fn give_up(&mut self, link: &Link, broken: Broken) -> String {
+        match broken {
+            Broken::Failed(reason) => {
                 link.give_up();
                 reason
             }
-        })
+            Broken::Unanswered { reason, others_are } => {
+                if !others_are && !self.doubtful {
+                    link.give_up();
+                }
+                self.doubtful = true;
+                reason
+            }
+        }
     }
 
     async fn drive(&mut self, session: &mut Session, stop: &CancellationToken) -> Result<(), Broken> {

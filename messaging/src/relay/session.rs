@@ -32,10 +32,10 @@ use crate::{
 
 /// Why a channel is of no use any more.
 pub(super) enum Broken {
-    /// It, or the connection, and nobody knows what else.
-    Connection(String),
-    /// One queue does not answer. Others do, on the same connection.
-    Queue(String),
+    /// It failed, or its connection did.
+    Failed(String),
+    /// A message has no confirm in time. Whether any other has, on any channel of the connection.
+    Unanswered { reason: String, others_are: bool },
 }
 
 /// A message in flight: the row, when it left, and the span that ends with its confirm.
@@ -112,9 +112,9 @@ impl Session {
         let number = self.window.publish(identity, Flight { item, sent, _span: flight_span });
         let writing = self.channel.basic_publish(exchange, key, options, &body, properties);
         let confirm = tokio::select! {
-            written = writing => written.map_err(|error| Broken::Connection(format!("publish: {error}")))?,
+            written = writing => written.map_err(|error| Broken::Failed(format!("publish: {error}")))?,
             () = self.link.overdue(sent, self.confirm_timeout, &self.stop) => {
-                return Err(Broken::Connection("publish: the broker takes nothing".to_owned()));
+                return Err(Broken::Failed("publish: the broker takes nothing".to_owned()));
             }
         };
         if let Some(newest) = self.window.newest() {
@@ -134,13 +134,12 @@ impl Session {
             () = self.link.overdue(sent, self.confirm_timeout, &self.stop) => {
                 let key = &oldest.item.message.routing_key;
                 let reason = format!("publish: no confirm in time, first for a message to {key}");
-                let others_answer = self.link.has_answered_since(sent);
-                return Err(if others_answer { Broken::Queue(reason) } else { Broken::Connection(reason) });
+                return Err(Broken::Unanswered { reason, others_are: self.link.has_answered_since(sent) });
             }
         };
-        self.note(first).map_err(Broken::Connection)?;
+        self.note(first).map_err(Broken::Failed)?;
         while let Some(Some(confirmed)) = self.confirms.next().now_or_never() {
-            self.note(confirmed).map_err(Broken::Connection)?;
+            self.note(confirmed).map_err(Broken::Failed)?;
         }
         self.link.has_answered();
         Ok(())

@@ -51,6 +51,11 @@ impl Node {
         self.run("restart").await;
     }
 
+    /// What an operator says to it with `rabbitmqctl`.
+    pub async fn ctl(&self, arguments: &[&str]) {
+        self.server.run_with("ctl", arguments).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
     async fn run(&self, action: &str) -> String {
         self.server.run(action).await.unwrap_or_else(|error| panic!("{error}"))
     }

@@ -39,7 +39,12 @@ impl Server {
     /// Has the script do `action`: `start`, `stop`, `kill`, `restart` or `destroy`. Returns what it prints:
     /// after a start the URL. Errors: what it complained about.
     pub async fn run(&self, action: &str) -> Result<String, String> {
-        self.outcome(action, self.command(action).output().await)
+        self.run_with(action, &[]).await
+    }
+
+    /// The same, with what the script passes on.
+    pub async fn run_with(&self, action: &str, arguments: &[&str]) -> Result<String, String> {
+        self.outcome(action, self.command(action).args(arguments).output().await)
     }
 
     /// Starts it as a member of the cluster that `other` is in.
