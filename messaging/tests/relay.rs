@@ -15,6 +15,7 @@ on_both_databases!(
     what_is_rolled_back_is_never_published,
     an_unroutable_message_is_parked_and_goes_out_when_the_binding_is_back,
     one_bad_row_does_not_hold_up_another,
+    a_returned_message_is_known_by_what_went_over_the_wire,
     a_message_that_the_broker_refuses_is_tried_again_and_parked_in_the_end,
     thousands_of_unroutable_messages_hold_up_nobody_and_all_go_out_when_the_binding_is_back,
     rows_of_a_dead_process_are_taken_over_when_their_lease_ends,
@@ -131,6 +132,16 @@ async fn one_bad_row_does_not_hold_up_another(database: TestDatabase) {
     rig.outbox_holds(2).await;
     let states = rig.database.texts("SELECT state FROM outbox ORDER BY message_id").await;
     assert_eq!(states, ["UNROUTABLE", "REJECTED"]);
+    rig.end().await;
+}
+
+/// An id may be longer than AMQP carries: what comes back is the short form of it.
+async fn a_returned_message_is_known_by_what_went_over_the_wire(database: TestDatabase) {
+    let rig = Rig::with(database, TestBroker::new().await, false).await;
+    let mut nowhere = message(&"long".repeat(100));
+    "no.such.key".clone_into(&mut nowhere.routing_key);
+    rig.send(vec![nowhere]).await;
+    rig.until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 1).await;
     rig.end().await;
 }
 
