@@ -103,7 +103,9 @@ impl Sweeper {
         let mut parked = BTreeSet::new();
         for slot in slots::all(&self.store, Slotted::Outbox).await? {
             if matches!(slot.state, State::Open | State::Closed) {
-                parked.append(&mut self.probe_slot(settle, slot.number).await?);
+                // Not probed: then what was known still holds.
+                let Some(mut keys) = self.probe_slot(settle, slot.number).await? else { return Ok(()) };
+                parked.append(&mut keys);
             }
         }
         let news = self.parked.replace(parked.clone());
@@ -113,22 +115,23 @@ impl Sweeper {
         Ok(())
     }
 
+    /// `None` while no lane has room.
     async fn probe_slot(
         &self,
         settle: &mpsc::UnboundedSender<Settlement>,
         slot: i64,
-    ) -> Result<BTreeSet<String>, StoreError> {
+    ) -> Result<Option<BTreeSet<String>>, StoreError> {
         let table = Slotted::Outbox.table(self.store.backend(), slot);
         let any = format!("SELECT 1 FROM {table} WHERE state = 'UNROUTABLE' LIMIT 1");
         if self.store.query(&any, Vec::new()).await?.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(Some(BTreeSet::new()));
         }
-        let mut parked = BTreeSet::new();
+        let mut parked = None;
         let probe = async |lot| {
             let (keys, messages) = self.store.run(Probe(lot)).await?;
             // Known before the messages go out: one that is routed frees the others.
             self.parked.add(&keys);
-            parked = keys;
+            parked = Some(keys);
             Ok(messages)
         };
         self.claim(settle, slot, probe).await?;
