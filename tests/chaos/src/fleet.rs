@@ -70,7 +70,7 @@ impl Fleet {
     pub(crate) async fn raise(&self) {
         for seat in &self.seats {
             let mut place = seat.process.lock().await;
-            let process = self.at_work(seat.member, place.take());
+            let process = self.at_work(seat.member, place.take()).await;
             *place = Some(process.unwrap_or_else(|| seat.program.spawn()));
         }
         let latest = Instant::now() + PATIENCE;
@@ -96,7 +96,7 @@ impl Fleet {
     pub(crate) async fn kill(&self, member: Member, until: Instant) {
         let seat = &self.seats[member.0];
         let mut place = seat.process.lock().await;
-        if let Some(process) = self.at_work(member, place.take()) {
+        if let Some(process) = self.at_work(member, place.take()).await {
             process.kill().await;
         }
         sleep_until(until).await;
@@ -107,7 +107,7 @@ impl Fleet {
     pub(crate) async fn pause(&self, member: Member, until: Instant) {
         let seat = &self.seats[member.0];
         let mut place = seat.process.lock().await;
-        match self.at_work(member, place.take()) {
+        match self.at_work(member, place.take()).await {
             Some(process) => {
                 process.pause();
                 sleep_until(until).await;
@@ -122,7 +122,7 @@ impl Fleet {
     pub(crate) async fn restart(&self, member: Member, until: Instant) {
         let seat = &self.seats[member.0];
         let mut place = seat.process.lock().await;
-        if let Some(process) = self.at_work(member, place.take()) {
+        if let Some(process) = self.at_work(member, place.take()).await {
             self.stop(member, process, &FAULTY_CODES).await;
         }
         sleep_until(until).await;
@@ -178,7 +178,7 @@ impl Fleet {
     pub(crate) async fn end(&self) {
         let stopping = self.seats.iter().map(async |seat| {
             let process = seat.process.lock().await.take();
-            if let Some(process) = self.at_work(seat.member, process) {
+            if let Some(process) = self.at_work(seat.member, process).await {
                 self.stop(seat.member, process, &[0]).await;
             }
         });
@@ -191,13 +191,15 @@ impl Fleet {
     }
 
     /// The process, unless it has ended by itself.
-    fn at_work(&self, member: Member, process: Option<Process>) -> Option<Process> {
+    async fn at_work(&self, member: Member, process: Option<Process>) -> Option<Process> {
         let process = process?;
-        if process.is_over() {
-            self.note(format!("{member} ended by itself"));
-            return None;
+        if !process.is_over() {
+            return Some(process);
         }
-        Some(process)
+        let ended = process.ended().await;
+        let last = ended.log.last().map_or("", |line| line);
+        self.note(format!("{member} ended by itself with {}: {last}", ended.status));
+        None
     }
 
     async fn stop(&self, member: Member, process: Process, codes: &[i32]) {

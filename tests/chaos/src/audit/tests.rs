@@ -136,8 +136,19 @@ fn a_row_that_nobody_accepted_is_unexpected() {
 
 #[test]
 fn other_contents_are_unexpected() {
-    let spoil = |_: &mut Vec<Asked>, books: &mut Books| books.deliveries[0].parcel_count += 1;
+    let spoil = |_: &mut Vec<Asked>, books: &mut Books| {
+        books.deliveries.iter_mut().find(|row| row.state == "CREATED").unwrap().parcel_count += 1;
+    };
     assert_eq!(found(spoil), [Wrong::Unexpected]);
+}
+
+#[test]
+fn a_mark_has_no_contents() {
+    let spoil = |_: &mut Vec<Asked>, books: &mut Books| {
+        let mark = books.deliveries.iter_mut().find(|row| row.state == "WITHDRAWN").unwrap();
+        (mark.parcel_count, mark.destination_code) = (0, String::new());
+    };
+    assert_eq!(found(spoil), []);
 }
 
 #[test]
