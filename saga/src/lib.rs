@@ -9,6 +9,7 @@ mod contract;
 pub mod deadline;
 mod definition;
 mod definitions;
+mod graph;
 mod instance;
 pub mod machine;
 pub mod metrics;
@@ -26,6 +27,7 @@ pub use self::{
     contract::{Command, Participant, Verdict},
     definition::{Definition, DefinitionError, Kind, Patience, Step},
     definitions::Definitions,
+    graph::{dot, mermaid},
     instance::{Action, Instance, InstanceState, StepState},
     orchestrator::{Message, Orchestrator},
     order_fulfilment::{Defaults, VERSIONS, order_fulfilment},

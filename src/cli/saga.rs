@@ -1,12 +1,13 @@
 //! `waybill saga`: what there is to know about the saga itself, rather than about one dispatch.
 
+mod graph;
 mod versions;
 
 use std::process::ExitCode;
 
 use super::{Failure, Task};
 
-/// Shows the versions of the saga
+/// Shows the saga itself: its definition and its versions
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -15,6 +16,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Graph(graph::Args),
     Versions(versions::Args),
 }
 
@@ -25,6 +27,7 @@ pub(crate) struct Versions(versions::Ready);
 impl Args {
     pub(super) fn prepare(self) -> Result<Task, Failure> {
         match self.command {
+            Command::Graph(args) => args.prepare(),
             Command::Versions(args) => Ok(Task::SagaVersions(Box::new(Versions(args.prepare()?)))),
         }
     }
