@@ -177,3 +177,43 @@ pub(crate) fn decode<T: Message + Default + Name>(envelope: &Envelope) -> Result
 pub(crate) fn clean(reason: &str) -> String {
     reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every message of the contract, by its full name.
+    fn message_types() -> Vec<String> {
+        let files = prost_types::FileDescriptorSet::decode(waybill_proto::DESCRIPTORS).unwrap().file;
+        let of_file = |file: prost_types::FileDescriptorProto| {
+            let package = file.package().to_owned();
+            file.message_type.into_iter().map(move |message| format!("{package}.{}", message.name()))
+        };
+        files.into_iter().flat_map(of_file).collect()
+    }
+
+    #[test]
+    fn every_command_is_of_the_contract_and_has_a_reply_that_means_done() {
+        let types = message_types();
+        let done = |type_name: &String| {
+            let envelope = Envelope { type_name: type_name.clone(), ..Envelope::default() };
+            let (_, command, verdict) = read_reply(&envelope).unwrap()?;
+            (verdict == Verdict::Done).then_some(command)
+        };
+        let answered: Vec<Command> = types.iter().filter_map(done).collect();
+        for command in Command::ALL {
+            assert!(types.contains(&command.type_name()), "{command:?}");
+            let replies = answered.iter().filter(|answered| **answered == command).count();
+            assert_eq!(replies, 1, "{command:?} is done by one reply");
+        }
+    }
+
+    #[test]
+    fn every_command_of_a_definition_is_listed() {
+        let all = crate::order_fulfilment(&crate::Defaults::default());
+        let used = all.iter().flat_map(|definition| &definition.steps);
+        for command in used.flat_map(|step| [Some(step.command), step.compensation]).flatten() {
+            assert!(Command::ALL.contains(&command), "{command:?}");
+        }
+    }
+}

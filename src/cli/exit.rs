@@ -31,7 +31,7 @@ Exit codes:
    8  FAILED_PRECONDITION
    9  serve: the drain time-out was over before everything in hand was finished; nothing is lost
   10  the dispatch ended CANCELLED
-  11  the dispatch is STUCK: an operator has to act
+  11  the dispatch is STUCK: it waits for an operator, or for the answer that never came
  130  serve: told to stop a second time, and stopped at once";
 
 /// Why a command ends without success: one line, and perhaps a list of details.
