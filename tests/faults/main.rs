@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
 mod broker;
+mod cancel;
 mod database;
 mod process;
 
