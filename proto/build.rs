@@ -4,8 +4,12 @@ use std::{env, fs, path::PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const FILES: [&str; 3] =
-    ["dispatch/v1/gateway.proto", "dispatch/v1/saga.proto", "google/rpc/error_details.proto"];
+const FILES: [&str; 4] = [
+    "dispatch/v1/gateway.proto",
+    "dispatch/v1/operator.proto",
+    "dispatch/v1/saga.proto",
+    "google/rpc/error_details.proto",
+];
 
 fn main() -> Result<()> {
     for folder in ["dispatch", "google"] {

@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and the way from there to a task that the runtime runs. One file
 //! a command; everything a command needs is read and checked before anything is opened.
 
+mod actions;
 mod backoff;
 mod broken;
 mod cancel;
@@ -8,6 +9,7 @@ mod clean;
 mod client;
 mod config;
 mod exit;
+mod explain;
 #[cfg(test)]
 mod fake;
 mod find;
@@ -17,8 +19,10 @@ mod json;
 mod list;
 mod migrate;
 mod operate;
+mod operator;
 mod out;
 mod outbox;
+mod pause;
 mod pulse;
 mod queues;
 mod saga;
@@ -26,10 +30,13 @@ mod serve;
 mod settings;
 mod state;
 mod status;
+mod stuck;
 mod submit;
 mod time;
 mod timeline;
+mod verb;
 mod watch;
+mod why;
 
 use std::process::ExitCode;
 
@@ -61,6 +68,8 @@ enum Command {
     Watch(watch::Args),
     List(list::Args),
     Cancel(cancel::Args),
+    #[command(flatten)]
+    Operator(operator::Command),
     Outbox(outbox::Args),
     Queues(queues::Args),
 }
@@ -89,6 +98,7 @@ pub(crate) enum Client {
     Watch(watch::Args),
     List(list::Args),
     Cancel(cancel::Args),
+    Operator(operator::Command),
 }
 
 impl Cli {
@@ -106,6 +116,7 @@ impl Cli {
             Command::Watch(args) => Client::Watch(args),
             Command::List(args) => Client::List(args),
             Command::Cancel(args) => Client::Cancel(args),
+            Command::Operator(command) => Client::Operator(command),
         };
         Ok(Task::Client(Box::new(client)))
     }
@@ -171,6 +182,7 @@ impl Client {
             Self::Watch(_) => "waybill watch",
             Self::List(_) => "waybill list",
             Self::Cancel(_) => "waybill cancel",
+            Self::Operator(command) => command.name(),
         }
     }
 
@@ -181,6 +193,7 @@ impl Client {
             Self::Watch(args) => args.run().await,
             Self::List(args) => args.run().await,
             Self::Cancel(args) => args.run().await,
+            Self::Operator(command) => command.run().await,
         }
     }
 }

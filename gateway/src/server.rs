@@ -17,14 +17,18 @@ use tower::{
     util::MapRequestLayer,
 };
 use waybill_messaging::{Store, health::Health};
-use waybill_proto::{DESCRIPTORS, v1::dispatch_gateway_server::DispatchGatewayServer};
+use waybill_proto::{
+    DESCRIPTORS,
+    v1::{dispatch_gateway_server::DispatchGatewayServer, dispatch_operator_server::DispatchOperatorServer},
+};
+use waybill_saga::Definitions;
 
 use crate::{
     accept::Intake,
     edge::{self, Edge},
     readiness::Readiness,
     reconcile::Reconcile,
-    service::Service,
+    service::{Operator, Service},
     settings::Settings,
     versions::Versions,
 };
@@ -40,14 +44,16 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Gateway {
     settings: Settings,
     store: Store,
+    definitions: Definitions,
     health: Health,
     ready: Option<watch::Receiver<bool>>,
 }
 
 impl Gateway {
-    /// A gateway on `store`, which the saga writes to as well. It reports itself to `health` as `gateway`.
-    pub fn new(settings: Settings, store: Store, health: Health) -> Self {
-        Self { settings, store, health, ready: None }
+    /// A gateway on `store`, which the saga writes to as well; operators act on sagas of these definitions.
+    /// It reports itself to `health` as `gateway`.
+    pub fn new(settings: Settings, store: Store, definitions: Definitions, health: Health) -> Self {
+        Self { settings, store, definitions, health, ready: None }
     }
 
     /// Lets `ready` decide whether the whole process is serving (health service `""`). Without it the
@@ -81,7 +87,12 @@ impl Gateway {
             let _ = readiness.await;
         };
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
-        let router = router(&self.settings, service).add_service(health_service);
+        let operator = Operator {
+            service: service.clone(),
+            definitions: self.definitions.clone(),
+            health: self.health.clone(),
+        };
+        let router = router(&self.settings, service, operator).add_service(health_service);
         let serving = router.serve_with_incoming_shutdown(incoming, shutdown);
         let (outcome, deadline) = drain(serving, &stop, drain_timeout).await;
         intake_closing.cancel();
@@ -142,15 +153,19 @@ async fn drain(
 
 type Stamp = MapRequestLayer<fn(edge::Request) -> edge::Request>;
 
-fn router(settings: &Settings, service: Service) -> Router<Stack<Stamp, Identity>> {
+fn router(settings: &Settings, service: Service, operator: Operator) -> Router<Stack<Stamp, Identity>> {
     let gateway = DispatchGatewayServer::new(service).max_decoding_message_size(settings.max_message_bytes);
+    let operator =
+        DispatchOperatorServer::new(operator).max_decoding_message_size(settings.max_message_bytes);
     let mut router = Server::builder()
         .max_concurrent_streams(settings.max_streams)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADERS)
         .layer(Stamp::new(edge::stamp))
-        .add_service(Edge::new(gateway, settings.max_streams));
+        .add_service(Edge::new(gateway, settings.max_streams))
+        // With room of its own: an operator is not kept out by a crowd.
+        .add_service(Edge::new(operator, settings.max_streams));
     // Both: grpcurl up to 1.8.7 knows only v1alpha, newer tools ask for v1 first.
     let reflection = || {
         tonic_reflection::server::Builder::configure()

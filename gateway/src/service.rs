@@ -3,11 +3,14 @@
 mod cancel_dispatch;
 mod get_dispatch;
 mod list_dispatches;
+mod operator;
 mod request_dispatch;
 mod request_dispatches;
 mod watch_dispatch;
 
 use std::{sync::Arc, time::Duration};
+
+pub(crate) use self::operator::Operator;
 
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;

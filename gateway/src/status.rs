@@ -88,6 +88,28 @@ pub(crate) fn not_cancellable(dispatch_id: &str, why: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, format!("cannot be cancelled: {why}"), details)
 }
 
+/// The dispatch is not at the version that the operator has seen.
+pub(crate) fn moved_on(dispatch_id: &str, version: u64) -> Status {
+    Status::aborted(format!("dispatch {dispatch_id} has moved on: it is at version {version} now"))
+}
+
+/// An operator's verb does not fit, and why.
+pub(crate) fn does_not_fit(verb: &str, subject: &str, why: &str) -> Status {
+    let details = ErrorDetails::with_precondition_failure_violation(format!("operator.{verb}"), subject, why);
+    Status::with_error_details(Code::FailedPrecondition, format!("{verb} does not fit: {why}"), details)
+}
+
+/// An operator's verb was not committed, or nobody knows whether it was.
+pub(crate) fn operator_failed(error: &StoreError) -> Status {
+    match error {
+        StoreError::Conflict(_) | StoreError::Unavailable(_) => unavailable("nothing was done"),
+        StoreError::Unknown(_) => unavailable("the outcome is unknown: look at the version, and ask again"),
+        StoreError::Taken(_) | StoreError::Refused(_) | StoreError::Failed(_) => {
+            Status::internal("nothing was done")
+        }
+    }
+}
+
 /// A commit has failed: whether nothing was written or nobody knows, asking again is safe.
 pub(crate) fn write_failed(error: &StoreError) -> Status {
     match error {

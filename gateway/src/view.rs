@@ -74,16 +74,22 @@ pub(crate) const fn state(state: InstanceState) -> v1::DispatchState {
 
 fn reason(instance: &InstanceView) -> String {
     match instance.state {
-        InstanceState::Running | InstanceState::Completed => String::new(),
-        InstanceState::Compensating | InstanceState::Compensated | InstanceState::Stuck => {
-            instance.reason.clone()
-        }
+        InstanceState::Running => String::new(),
+        // Completed with a reason is what an operator forced.
+        InstanceState::Completed
+        | InstanceState::Compensating
+        | InstanceState::Compensated
+        | InstanceState::Stuck => instance.reason.clone(),
     }
 }
 
 /// A step begins when the one before it is done, the first one with the saga.
 fn steps(instance: &InstanceView, history: &[TransitionView]) -> Vec<v1::DispatchStep> {
-    let at = |event: &str| history.iter().rev().find(|happened| happened.event == event).map(|h| h.at);
+    // What an operator said in place of a participant counts as what the participant might have said.
+    let is = |happened: &TransitionView, event: &str| {
+        happened.event.strip_suffix("_by_operator").unwrap_or(&happened.event) == event
+    };
+    let at = |event: &str| history.iter().rev().find(|happened| is(happened, event)).map(|h| h.at);
     let mut begun = Some(instance.started_at);
     let mut steps = Vec::with_capacity(instance.steps.len());
     for step in &instance.steps {

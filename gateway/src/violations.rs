@@ -39,7 +39,8 @@ impl Violations {
         violations.into_status()
     }
 
-    fn into_status(self) -> Status {
+    /// `INVALID_ARGUMENT`.
+    pub(crate) fn into_status(self) -> Status {
         let named: Vec<_> = self.0.iter().map(|v| format!("{} {}", v.field, v.description)).collect();
         let message = format!("invalid request: {}", named.join("; "));
         Status::with_error_details(Code::InvalidArgument, message, ErrorDetails::with_bad_request(self.0))

@@ -1,9 +1,10 @@
 //! Dead letters: messages that could not be handled, kept whole, with the reason, until a person has
 //! looked at them.
 
+use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
 
-use crate::{Envelope, StoreError, Tx};
+use crate::{Envelope, Store, StoreError, Timestamp, Tx, classify};
 
 /// Why a message died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,4 +73,33 @@ pub async fn bury(tx: &Tx, letter: &DeadLetter) -> Result<(), StoreError> {
         tx.now().micros().into(),
     ];
     tx.execute(sql, params).await.map(|_| ())
+}
+
+/// A dead letter, for a person who asks what has become of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Died {
+    /// Queue that it was consumed from.
+    pub queue: String,
+    /// Full Protobuf name.
+    pub type_name: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The dead letters of one `correlation_id`, newest first.
+pub async fn about(store: &Store, correlation_id: &str) -> Result<Vec<Died>, StoreError> {
+    let sql = "SELECT queue, type, reason, dead_at FROM dead_letters WHERE correlation_id = $1 \
+               ORDER BY dead_at DESC LIMIT 20";
+    let rows = store.query(sql, vec![correlation_id.into()]).await?;
+    let read = |row: &QueryResult| -> Result<Died, DbErr> {
+        Ok(Died {
+            queue: row.try_get_by_index(0)?,
+            type_name: row.try_get_by_index(1)?,
+            reason: row.try_get_by_index(2)?,
+            at: Timestamp::from_micros(row.try_get_by_index(3)?),
+        })
+    };
+    rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect()
 }

@@ -5,6 +5,7 @@
 //! that has run out may a sweep claim it for somebody else. Every change of a row names the owner of the
 //! lease, so that a relay that stalled cannot undo what its successor did.
 
+mod about;
 mod claim;
 mod depth;
 pub mod desk;
@@ -16,16 +17,17 @@ mod settle;
 
 use sea_orm::Value;
 
+pub use self::{
+    about::{Waiting, about},
+    depth::{Depth, ParkedRows, depth, parked as parked_rows},
+    gauges::watch,
+    retry::{Parked, retry},
+};
 pub(crate) use self::{
     claim::{Claim, Lot},
     parked::{ParkedKeys, Probe},
     rotate::keep,
     settle::{PutBack, PutBackKind, Settle},
-};
-pub use self::{
-    depth::{Depth, ParkedRows, depth, parked as parked_rows},
-    gauges::watch,
-    retry::{Parked, retry},
 };
 use crate::{Column, Outgoing, Rows, StoreError, Timestamp, Tx, slots::Slotted};
 

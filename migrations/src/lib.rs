@@ -13,6 +13,7 @@ mod m0005_rotation;
 mod m0006_cancel;
 mod m0007_saga_versions;
 mod m0008_capture;
+mod m0009_operator;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait,
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_cancel::Migration),
             Box::new(m0007_saga_versions::Migration),
             Box::new(m0008_capture::Migration),
+            Box::new(m0009_operator::Migration),
         ]
     }
 }

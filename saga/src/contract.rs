@@ -17,6 +17,9 @@ pub enum Participant {
 }
 
 impl Participant {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Order, Self::Payment, Self::Dispatch];
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -9,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 use waybill_messaging::{Store, StoreError, TraceContext, Transaction, Tx, classify};
 
 use crate::{
-    Definition, Definitions, Instance, Orchestrator,
-    machine::{self, Input},
+    Definition, Definitions, Instance, Orchestrator, Participant,
+    machine::Input,
+    orchestrator::advance,
     parked,
+    pause::{Held, Scope, resume},
     persist::{COLUMNS, read},
     shell::{Cause, Shell},
 };
@@ -44,23 +46,28 @@ async fn look(
     orchestrator: &Orchestrator,
     report: &mut parked::Report,
 ) -> Result<bool, StoreError> {
-    let more = parked::take(store, orchestrator).await?;
+    let more = parked::take(store, orchestrator).await? | resume::take(store, orchestrator).await?;
     report.tell(store, orchestrator.definitions()).await?;
     Ok(wake(store, orchestrator.definitions()).await? || more)
 }
 
 /// Wakes what is due of the live definitions, at most a page of each, and says whether there may be more.
 pub async fn wake(store: &Store, definitions: &Definitions) -> Result<bool, StoreError> {
+    let held = Held::deadlines(store).await?;
     let mut more = false;
     for (hash, definition) in definitions.live() {
+        let Some(silent) = held.silent(definition) else { continue };
+        let steps = apart_from(definition, &silent);
         // Asked outside a transaction first: most of the time nothing is due, and SQLite's writer is precious.
-        let sql = format!("SELECT 1 FROM saga_instances i WHERE {DUE} LIMIT 1");
+        let sql = format!("SELECT 1 FROM saga_instances i WHERE {DUE}{steps} LIMIT 1");
         let due = due(definition, hash, store.clock().now().micros());
         if !store.query(&sql, due).await?.is_empty() {
             let wake = Wake {
                 definitions: definitions.clone(),
                 definition: definition.clone(),
                 hash: hash.to_owned(),
+                held: held.clone(),
+                steps,
             };
             more |= store.run(wake).await? >= PAGE;
         }
@@ -68,9 +75,53 @@ pub async fn wake(store: &Store, definitions: &Definitions) -> Result<bool, Stor
     Ok(more)
 }
 
+/// Wakes what is due in the scope of a pause that is being lifted, at most `most`, and says how many those were.
+/// `held` is everything else.
+pub(crate) async fn wake_held(
+    tx: &Tx,
+    orchestrator: &Orchestrator,
+    held: &Held,
+    scope: &Scope,
+    most: i64,
+) -> Result<i64, StoreError> {
+    let mut woken = 0;
+    for (hash, definition) in orchestrator.definitions().live() {
+        let Some(silent) = held.silent(definition) else { continue };
+        let mut steps = apart_from(definition, &silent);
+        match scope {
+            Scope::All => {}
+            Scope::Saga(name) if name == definition.name => {}
+            Scope::Participant(participant) => {
+                steps = format!("{steps} AND i.current_step IN ({})", names(definition, &[*participant]));
+            }
+            Scope::Saga(_) | Scope::Dispatch(_) => continue,
+        }
+        let (definitions, definition) = (orchestrator.definitions().clone(), definition.clone());
+        let wake = Wake { definitions, definition, hash: hash.to_owned(), held: held.clone(), steps };
+        woken += wake.page(tx, most - woken).await?;
+    }
+    Ok(woken)
+}
+
+/// Leaves out the steps of these participants.
+fn apart_from(definition: &Definition, silent: &[Participant]) -> String {
+    if silent.is_empty() {
+        return String::new();
+    }
+    format!(" AND i.current_step NOT IN ({})", names(definition, silent))
+}
+
+/// The steps of these participants, as a list in a statement.
+fn names(definition: &Definition, participants: &[Participant]) -> String {
+    let theirs = definition.steps.iter().filter(|step| participants.contains(&step.command.participant()));
+    let names: Vec<String> = theirs.map(|step| format!("'{}'", step.name)).collect();
+    // A list may not be empty, and no step is called so.
+    if names.is_empty() { "''".to_owned() } else { names.join(", ") }
+}
+
 /// An answer that is parked is not missing.
 const DUE: &str = "i.definition_version = $1 AND i.deadline_at <= $2 AND i.definition = $3 \
-     AND i.definition_hash = $4 AND NOT EXISTS (SELECT 1 FROM saga_parked p WHERE p.dispatch_id = i.dispatch_id)";
+     AND i.definition_hash = $4 AND i.paused = 0 AND NOT EXISTS (SELECT 1 FROM saga_parked p WHERE p.dispatch_id = i.dispatch_id)";
 
 fn due(definition: &Definition, hash: &str, now: i64) -> Vec<Value> {
     vec![i64::from(definition.version).into(), now.into(), definition.name.into(), hash.into()]
@@ -80,6 +131,10 @@ struct Wake {
     definitions: Definitions,
     definition: Definition,
     hash: String,
+    /// What is paused.
+    held: Held,
+    /// Which steps, as a condition.
+    steps: String,
 }
 
 impl Transaction for Wake {
@@ -87,9 +142,17 @@ impl Transaction for Wake {
     type Output = i64;
 
     async fn run(&self, tx: &Tx) -> Result<i64, StoreError> {
+        self.page(tx, PAGE).await
+    }
+}
+
+impl Wake {
+    /// Wakes at most `most`, and says how many those were.
+    async fn page(&self, tx: &Tx, most: i64) -> Result<i64, StoreError> {
         let lock = if tx.has_row_locks() { "FOR UPDATE OF i SKIP LOCKED" } else { "" };
         let sql = format!(
-            "SELECT {COLUMNS} FROM saga_instances i WHERE {DUE} ORDER BY i.deadline_at LIMIT {PAGE} {lock}"
+            "SELECT {COLUMNS} FROM saga_instances i WHERE {DUE}{} ORDER BY i.deadline_at LIMIT {most} {lock}",
+            self.steps
         );
         let rows = tx.query(&sql, due(&self.definition, &self.hash, tx.now().micros())).await?;
         let ours: Vec<Instance> =
@@ -103,9 +166,7 @@ impl Transaction for Wake {
         shell.store(tx).await?;
         Ok(woken)
     }
-}
 
-impl Wake {
     fn wake(&self, shell: &mut Shell<'_>, dispatch_id: &str, tx: &Tx) {
         let Some(instance) = shell.instance(dispatch_id) else { return };
         let span = tracing::info_span!(
@@ -118,7 +179,9 @@ impl Wake {
         instance.trace.adopt(&span);
         let _entered = span.enter();
         let trace = TraceContext::of(&span, &instance.trace);
-        if let Some(transition) = machine::advance(&self.definition, instance, Input::Deadline, tx.now()) {
+        // What follows may be for a participant that is paused: then it is left for later.
+        let advanced = advance(&self.definition, instance, &self.held, Input::Deadline, tx.now());
+        if let Ok(Some(transition)) = advanced {
             tracing::warn!(event = transition.happened.event, "no answer in time");
             shell.record(dispatch_id, transition, &Cause { message_id: "", trace: &trace });
         }

@@ -122,6 +122,10 @@ pub struct Instance {
     pub attempt: u32,
     /// Grows by one with every transition.
     pub version: u64,
+    /// The version at which an operator had what is out sent anew, under an id of its own; 0: it has the usual one.
+    pub sent_anew: u64,
+    /// An operator has paused it. Only pausing and resuming write this.
+    pub paused: bool,
     /// Why it compensates, is compensated or stuck.
     pub reason: String,
     /// What was asked for.

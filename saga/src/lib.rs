@@ -9,13 +9,16 @@ mod contract;
 pub mod deadline;
 mod definition;
 mod definitions;
+pub mod explain;
 mod graph;
 mod instance;
 pub mod machine;
 pub mod metrics;
+pub mod operate;
 mod orchestrator;
 mod order_fulfilment;
 mod parked;
+pub mod pause;
 mod persist;
 mod published;
 pub mod read;
@@ -31,7 +34,7 @@ pub use self::{
     instance::{Action, Instance, InstanceState, StepState},
     orchestrator::{Message, Orchestrator},
     order_fulfilment::{Defaults, VERSIONS, order_fulfilment},
-    parked::take as take_parked,
+    parked::{Parked, parked_of, take as take_parked},
     published::published,
     retention::ForgetHistory,
 };

@@ -4,11 +4,14 @@
 //! either a transition or the record that the input came too late. What goes out is data; the shell
 //! carries it out.
 
+mod operate;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use waybill_messaging::{Timestamp, TraceContext};
 use waybill_proto::v1::DispatchRequested;
 
+pub use self::operate::{Answer, Intervention, Refusal, Verb, may_operate, operate};
 use crate::{Action, Definition, Instance, InstanceState, Kind, Patience, Step, StepState, Verdict};
 
 /// What can happen to an instance.
@@ -111,6 +114,8 @@ fn blank(
         current: None,
         attempt: 0,
         version: 1,
+        sent_anew: 0,
+        paused: false,
         reason: String::new(),
         request,
         trace,
@@ -368,12 +373,13 @@ fn send(
     };
     instance.current = Some(step);
     instance.attempt = 1;
+    instance.sent_anew = 0;
     instance.deadline_at = Some(answer_by(definition, instance, step, now));
     Out::Command(step, action)
 }
 
 /// What is out for a step, and how long its answer may take.
-fn out_now(definition: &Definition, instance: &Instance, step: usize) -> (Action, Patience) {
+pub(crate) fn out_now(definition: &Definition, instance: &Instance, step: usize) -> (Action, Patience) {
     let Definition { steps, .. } = definition;
     match instance.steps[step] {
         StepState::Compensating => (Action::Undo, steps[step].compensation_patience),
@@ -400,6 +406,7 @@ fn end(instance: &mut Instance, state: InstanceState, now: Timestamp) {
     instance.state = state;
     instance.current = None;
     instance.attempt = 0;
+    instance.sent_anew = 0;
     instance.deadline_at = None;
     instance.ended_at = Some(now);
 }

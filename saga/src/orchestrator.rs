@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use prost::Name;
-use waybill_messaging::{Envelope, Failure, Handler, Outcome, Received, StoreError, Tx};
+use waybill_messaging::{Envelope, Failure, Handler, Outcome, Received, StoreError, Timestamp, Tx};
 use waybill_proto::v1;
 
 use crate::{
     Command, Definition, Definitions, Instance, Verdict,
     contract::{self, clean, decode, read_reply},
-    machine::{self, Input},
-    metrics, persist,
+    machine::{self, Input, Transition},
+    metrics, parked,
+    pause::{Held, Pauses, Scope},
+    persist,
     shell::{Cause, Shell},
 };
 
@@ -31,18 +33,24 @@ pub enum Message {
 #[derive(Clone, Debug)]
 pub struct Orchestrator {
     definitions: Definitions,
+    pauses: Pauses,
 }
 
 impl Orchestrator {
     /// An orchestrator of these definitions.
     pub fn new(definitions: Definitions) -> Self {
         metrics::begin();
-        Self { definitions }
+        Self { definitions, pauses: Pauses::default() }
     }
 
     /// What it runs.
     pub const fn definitions(&self) -> &Definitions {
         &self.definitions
+    }
+
+    /// What is paused; to be asked before an instance is locked.
+    pub(crate) async fn held(&self, tx: &Tx) -> Result<Held, StoreError> {
+        self.pauses.held(tx).await
     }
 }
 
@@ -82,11 +90,12 @@ impl Handler for Orchestrator {
     }
 
     async fn apply(&self, tx: &Tx, batch: &[&Received<Message>]) -> Result<Vec<Outcome>, StoreError> {
+        let held = self.held(tx).await?;
         let ids: BTreeSet<&str> = batch.iter().map(|r| r.envelope.correlation_id.as_str()).collect();
         let loaded = persist::load(tx, ids.into_iter()).await?;
         let mut shell = Shell::new(&self.definitions, loaded.into_values());
         for received in batch {
-            self.step(&mut shell, received, tx)?;
+            self.step(&mut shell, &held, received, tx)?;
         }
         shell.store(tx).await?;
         Ok(vec![Outcome::default(); batch.len()])
@@ -98,6 +107,7 @@ impl Orchestrator {
     pub(crate) fn step(
         &self,
         shell: &mut Shell<'_>,
+        held: &Held,
         received: &Received<Message>,
         tx: &Tx,
     ) -> Result<(), Failure> {
@@ -106,7 +116,10 @@ impl Orchestrator {
         let dispatch_id = envelope.correlation_id.as_str();
         let Some(instance) = shell.instance(dispatch_id) else {
             let (instance, transition) = self.begin(dispatch_id, message, trace, tx)?;
-            shell.create(instance, transition, &cause);
+            match held.holds(self.definitions.beginning(), &instance, &transition.out) {
+                Some(by) => shell.park(parked::row(&instance.definition, envelope, trace, Some(&by), tx)),
+                None => shell.create(instance, transition, &cause),
+            }
             return Ok(());
         };
         // Accepted once, published twice: the saga is under way.
@@ -116,12 +129,19 @@ impl Orchestrator {
         let Some(definition) = self.definitions.of(&instance.definition) else {
             let (name, version, hash) = &instance.definition;
             tracing::debug!(dispatch_id, name, version, hash, "parked: no such definition here");
-            shell.park(envelope, trace, tx);
+            let row = parked::row(&instance.definition, envelope, trace, None, tx);
+            shell.park(row);
             return Ok(());
         };
         let input = input(definition, message)?;
-        if let Some(transition) = machine::advance(definition, instance, input, tx.now()) {
-            shell.record(dispatch_id, transition, &cause);
+        match advance(definition, instance, held, input, tx.now()) {
+            Ok(Some(transition)) => shell.record(dispatch_id, transition, &cause),
+            Ok(None) => {}
+            Err(by) => {
+                tracing::debug!(dispatch_id, %by, "parked: paused");
+                let row = parked::row(&instance.definition, envelope, trace, Some(&by), tx);
+                shell.park(row);
+            }
         }
         Ok(())
     }
@@ -150,6 +170,26 @@ impl Orchestrator {
             }
         }
     }
+}
+
+/// Moves an instance on, unless that is held up: then it stays as it is, and `Err` says by which pause.
+pub(crate) fn advance(
+    definition: &Definition,
+    instance: &mut Instance,
+    held: &Held,
+    input: Input,
+    now: Timestamp,
+) -> Result<Option<Transition>, Scope> {
+    if held.is_nothing_for(instance) {
+        return Ok(machine::advance(definition, instance, input, now));
+    }
+    let mut after = instance.clone();
+    let Some(transition) = machine::advance(definition, &mut after, input, now) else { return Ok(None) };
+    if let Some(by) = held.holds(definition, instance, &transition.out) {
+        return Err(by);
+    }
+    *instance = after;
+    Ok(Some(transition))
 }
 
 /// What a message means to an instance of this definition.

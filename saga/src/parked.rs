@@ -1,8 +1,12 @@
-//! Messages for instances of a version that this process does not know: they are parked in the transaction
-//! that consumes them, and a process that knows the version takes them from there. So a rolling upgrade may
-//! be rolled back at any moment: what has begun with the newer version waits, and nothing is guessed.
+//! Messages for instances of a version that this process does not know, or of something that is paused: they
+//! are parked in the transaction that consumes them, and taken from there by a process that knows the version,
+//! or when the pause is lifted. So a rolling upgrade may be rolled back at any moment: what has begun with
+//! the newer version waits, and nothing is guessed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sea_orm::{DbErr, QueryResult, Value};
 use tokio::time::Instant;
@@ -11,7 +15,12 @@ use waybill_messaging::{
     dead_letter::{self, DeadLetter, DeadLetterKind},
 };
 
-use crate::{Definitions, Instance, Orchestrator, persist, shell::Shell};
+use crate::{
+    Definitions, Orchestrator,
+    pause::{Held, Scope},
+    persist,
+    shell::Shell,
+};
 
 /// Messages taken in one transaction, at most.
 const PAGE: i64 = 200;
@@ -28,13 +37,20 @@ const COLUMNS: &[(&str, Column)] = &[
     ("definition_version", Column::Int),
     ("definition_hash", Column::Text),
     ("parked_at", Column::Int),
+    ("held_by", Column::Text),
 ];
 
-/// The row of a message for `instance`.
-pub(crate) fn row(instance: &Instance, envelope: &Envelope, trace: &TraceContext, tx: &Tx) -> Vec<Value> {
-    let (name, version, hash) = &instance.definition;
+/// The row of a message for an instance that is `pinned` so, under the pause of that scope or none.
+pub(crate) fn row(
+    pinned: &(String, u32, String),
+    envelope: &Envelope,
+    trace: &TraceContext,
+    held_by: Option<&Scope>,
+    tx: &Tx,
+) -> Vec<Value> {
+    let (name, version, hash) = pinned;
     vec![
-        instance.dispatch_id.as_str().into(),
+        envelope.correlation_id.as_str().into(),
         envelope.message_id.as_str().into(),
         envelope.type_name.as_str().into(),
         envelope.body.to_vec().into(),
@@ -44,6 +60,7 @@ pub(crate) fn row(instance: &Instance, envelope: &Envelope, trace: &TraceContext
         i64::from(*version).into(),
         hash.as_str().into(),
         tx.now().micros().into(),
+        held_by.map(Scope::to_string).unwrap_or_default().into(),
     ]
 }
 
@@ -73,7 +90,8 @@ pub async fn take(store: &Store, orchestrator: &Orchestrator) -> Result<bool, St
     Ok(more)
 }
 
-const OF: &str = "p.definition = $1 AND p.definition_version = $2 AND p.definition_hash = $3";
+const OF: &str =
+    "p.definition = $1 AND p.definition_version = $2 AND p.definition_hash = $3 AND p.held_by = ''";
 
 struct Take {
     orchestrator: Orchestrator,
@@ -85,44 +103,70 @@ impl Transaction for Take {
     type Output = i64;
 
     async fn run(&self, tx: &Tx) -> Result<i64, StoreError> {
-        let lock = if tx.has_row_locks() { "FOR UPDATE SKIP LOCKED" } else { "" };
-        let sql = format!(
-            "SELECT p.dispatch_id, p.message_id, p.type, p.body, p.traceparent, p.tracestate FROM saga_parked p \
-             WHERE {OF} ORDER BY p.parked_at, p.message_id LIMIT {PAGE} {lock}"
-        );
-        let rows = tx.query(&sql, self.of.to_vec()).await?;
-        let parked =
-            rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect::<Result<Vec<_>, _>>()?;
-        let ids = parked.iter().map(|envelope| envelope.correlation_id.as_str());
-        let loaded = persist::load(tx, ids.collect::<std::collections::BTreeSet<_>>().into_iter()).await?;
-        let mut shell = Shell::new(self.orchestrator.definitions(), loaded.into_values());
-        let mut taken = Rows::new(&[("dispatch_id", Column::Text), ("message_id", Column::Text)]);
-        for envelope in parked {
-            taken.push(vec![envelope.correlation_id.as_str().into(), envelope.message_id.as_str().into()]);
-            self.handle(&mut shell, envelope, tx).await?;
-        }
-        shell.store(tx).await?;
-        let delete = "DELETE FROM saga_parked WHERE (dispatch_id, message_id) IN (SELECT dispatch_id, message_id FROM v)";
-        tx.execute_rows(&taken, delete, Vec::new()).await?;
-        Ok(i64::try_from(taken.len()).unwrap_or(i64::MAX))
+        take_some(tx, &self.orchestrator, OF, self.of.to_vec(), PAGE).await
     }
 }
 
-impl Take {
-    /// What cannot be handled although its version is known never will be.
-    async fn handle(&self, shell: &mut Shell<'_>, envelope: Envelope, tx: &Tx) -> Result<(), StoreError> {
-        let trace = envelope.trace.clone();
-        let handled = self.orchestrator.parse(&envelope).and_then(|message| {
-            let received = Received { envelope: envelope.clone(), message, trace };
-            self.orchestrator.step(shell, &received, tx)
-        });
-        let Err(failure) = handled else { return Ok(()) };
-        let reason = failure.to_string();
-        tracing::error!(dispatch_id = envelope.correlation_id, reason, "dead-lettered");
-        let (queue, routing_key) = ("saga".to_owned(), "saga.reply".to_owned());
-        let letter = DeadLetter { queue, routing_key, envelope, kind: DeadLetterKind::Permanent, reason };
-        dead_letter::bury(tx, &letter).await
+/// Handles what is parked under a pause that is being lifted, at most `most`, and says how many that were.
+pub(crate) async fn take_held(
+    tx: &Tx,
+    orchestrator: &Orchestrator,
+    scope: &str,
+    most: i64,
+) -> Result<i64, StoreError> {
+    take_some(tx, orchestrator, "p.held_by = $1", vec![scope.into()], most).await
+}
+
+async fn take_some(
+    tx: &Tx,
+    orchestrator: &Orchestrator,
+    which: &str,
+    params: Vec<Value>,
+    most: i64,
+) -> Result<i64, StoreError> {
+    let lock = if tx.has_row_locks() { "FOR UPDATE SKIP LOCKED" } else { "" };
+    let sql = format!(
+        "SELECT p.dispatch_id, p.message_id, p.type, p.body, p.traceparent, p.tracestate FROM saga_parked p \
+         WHERE {which} ORDER BY p.parked_at, p.message_id LIMIT {most} {lock}"
+    );
+    let held = orchestrator.held(tx).await?;
+    let rows = tx.query(&sql, params).await?;
+    let parked = rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect::<Result<Vec<_>, _>>()?;
+    let ids = parked.iter().map(|envelope| envelope.correlation_id.as_str());
+    let loaded = persist::load(tx, ids.collect::<BTreeSet<_>>().into_iter()).await?;
+    let mut shell = Shell::new(orchestrator.definitions(), loaded.into_values());
+    let mut taken = Rows::new(&[("dispatch_id", Column::Text), ("message_id", Column::Text)]);
+    for envelope in parked {
+        taken.push(vec![envelope.correlation_id.as_str().into(), envelope.message_id.as_str().into()]);
+        handle(orchestrator, &mut shell, &held, envelope, tx).await?;
     }
+    // First, because what is held up by something else now is parked anew.
+    let delete =
+        "DELETE FROM saga_parked WHERE (dispatch_id, message_id) IN (SELECT dispatch_id, message_id FROM v)";
+    tx.execute_rows(&taken, delete, Vec::new()).await?;
+    shell.store(tx).await?;
+    Ok(i64::try_from(taken.len()).unwrap_or(i64::MAX))
+}
+
+/// What cannot be handled although its version is known never will be.
+async fn handle(
+    orchestrator: &Orchestrator,
+    shell: &mut Shell<'_>,
+    held: &Held,
+    envelope: Envelope,
+    tx: &Tx,
+) -> Result<(), StoreError> {
+    let trace = envelope.trace.clone();
+    let handled = orchestrator.parse(&envelope).and_then(|message| {
+        let received = Received { envelope: envelope.clone(), message, trace };
+        orchestrator.step(shell, held, &received, tx)
+    });
+    let Err(failure) = handled else { return Ok(()) };
+    let reason = failure.to_string();
+    tracing::error!(dispatch_id = envelope.correlation_id, reason, "dead-lettered");
+    let (queue, routing_key) = ("saga".to_owned(), "saga.reply".to_owned());
+    let letter = DeadLetter { queue, routing_key, envelope, kind: DeadLetterKind::Permanent, reason };
+    dead_letter::bury(tx, &letter).await
 }
 
 fn read(row: &QueryResult) -> Result<Envelope, DbErr> {
@@ -137,10 +181,37 @@ fn read(row: &QueryResult) -> Result<Envelope, DbErr> {
     })
 }
 
-/// How many messages are parked, by name, version and hash of the definition.
+/// A parked message, for a person who asks what has become of a dispatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Full Protobuf name.
+    pub type_name: String,
+    /// `name/version` of the definition.
+    pub definition: String,
+    /// Scope of the pause that it waits for; empty where it waits for another release.
+    pub held_by: String,
+}
+
+/// What is parked of a dispatch, oldest first.
+pub async fn parked_of(store: &Store, dispatch_id: &str) -> Result<Vec<Parked>, StoreError> {
+    let sql = "SELECT type, definition, definition_version, held_by FROM saga_parked WHERE dispatch_id = $1 \
+               ORDER BY parked_at";
+    let read = |row: &QueryResult| -> Result<Parked, DbErr> {
+        let (name, version): (String, i64) = (row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+        Ok(Parked {
+            type_name: row.try_get_by_index(0)?,
+            definition: format!("{name}/{version}"),
+            held_by: row.try_get_by_index(3)?,
+        })
+    };
+    let rows = store.query(sql, vec![dispatch_id.into()]).await?;
+    rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect()
+}
+
+/// How many messages wait for a process that knows their version, by name, version and hash.
 pub(crate) async fn counts(store: &Store) -> Result<BTreeMap<(String, u32, String), i64>, StoreError> {
-    let sql =
-        "SELECT definition, definition_version, definition_hash, count(*) FROM saga_parked GROUP BY 1, 2, 3";
+    let sql = "SELECT definition, definition_version, definition_hash, count(*) FROM saga_parked \
+         WHERE held_by = '' GROUP BY 1, 2, 3";
     let read = |row: &QueryResult| {
         let version = u32::try_from(row.try_get_by_index::<i64>(1)?).unwrap_or_default();
         Ok(((row.try_get_by_index(0)?, version, row.try_get_by_index(2)?), row.try_get_by_index(3)?))

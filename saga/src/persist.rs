@@ -10,7 +10,10 @@ use crate::{Instance, InstanceState, StepState, machine::Happened};
 
 pub(crate) const COLUMNS: &str = "i.dispatch_id, i.definition, i.definition_version, i.definition_hash, i.state, \
      i.steps, i.attempt, i.version, i.reason, i.request, i.traceparent, i.tracestate, i.started_at, i.updated_at, \
-     i.ended_at, coalesce(i.deadline_at, 0)";
+     i.ended_at, coalesce(i.deadline_at, 0), i.sent_anew, i.paused";
+
+/// How many columns those are.
+pub(crate) const WIDTH: usize = 18;
 
 const SET: &[(&str, Column)] = &[
     ("dispatch_id", Column::Text),
@@ -43,6 +46,7 @@ const CHANGE: &[(&str, Column)] = &[
     ("updated_at", Column::Int),
     ("ended_at", Column::Int),
     ("deadline_at", Column::Int),
+    ("sent_anew", Column::Int),
 ];
 
 const HISTORY: &[(&str, Column)] = &[
@@ -99,7 +103,7 @@ impl Changes {
         self.changed.iter().for_each(|instance| changed.push(changes(instance, step_name(instance))));
         let update = "UPDATE saga_instances SET state = v.state, steps = v.steps, current_step = v.current_step, \
              attempt = v.attempt, version = v.version, reason = v.reason, updated_at = v.updated_at, \
-             ended_at = v.ended_at, deadline_at = nullif(v.deadline_at, 0) FROM v \
+             ended_at = v.ended_at, deadline_at = nullif(v.deadline_at, 0), sent_anew = v.sent_anew FROM v \
              WHERE saga_instances.dispatch_id = v.dispatch_id AND saga_instances.version < v.version";
         if tx.execute_rows(&changed, update, Vec::new()).await? < changed.len() as u64 {
             return Err(StoreError::Conflict("a saga has moved on meanwhile".to_owned()));
@@ -150,6 +154,8 @@ pub(crate) fn read(row: &QueryResult) -> Result<Instance, DbErr> {
         updated_at: moment(13)?,
         ended_at: optional(14)?,
         deadline_at: optional(15)?,
+        sent_anew: u64::try_from(row.try_get_by_index::<i64>(16)?).unwrap_or_default(),
+        paused: row.try_get_by_index::<i64>(17)? != 0,
     })
 }
 
@@ -201,6 +207,7 @@ fn changes(instance: &Instance, step: &'static str) -> Vec<Value> {
         instance.updated_at.micros().into(),
         instance.ended_at.map_or(0, Timestamp::micros).into(),
         instance.deadline_at.map_or(0, Timestamp::micros).into(),
+        count(instance.sent_anew),
     ]
 }
 

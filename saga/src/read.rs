@@ -1,10 +1,13 @@
 //! What others may see of sagas. The gateway answers its queries from here; it never writes.
 
+mod stuck;
+
 use std::{collections::HashMap, sync::LazyLock};
 
 use sea_orm::{DbErr, QueryResult};
 use waybill_messaging::{Rows, Store, StoreError, Timestamp, Tx, classify};
 
+pub use self::stuck::{Stuck, stuck};
 use crate::{Defaults, Definition, Definitions, Instance, machine, order_fulfilment, persist};
 pub use crate::{InstanceState, StepState};
 
@@ -160,15 +163,23 @@ fn view(instance: Instance) -> InstanceView {
     }
 }
 
+/// All that this release knows, whichever are live.
+static KNOWN: LazyLock<Option<Definitions>> = LazyLock::new(|| {
+    let all = order_fulfilment(&Defaults::default());
+    let versions: Vec<u32> = all.iter().map(|definition| definition.version).collect();
+    let newest = *versions.last()?;
+    Definitions::new(all, &versions, newest).ok()
+});
+
+/// Names of the sagas that this release knows, each once.
+pub(crate) fn names() -> Vec<&'static str> {
+    let live = KNOWN.iter().flat_map(Definitions::live).map(|(_, definition)| definition.name);
+    live.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
 /// The definition of that name, version and hash. A reader knows all that this release does, whichever are
 /// live; names and kinds of the steps matter to it, patience does not.
 fn known(pinned: &(String, u32, String)) -> Option<&'static Definition> {
-    static KNOWN: LazyLock<Option<Definitions>> = LazyLock::new(|| {
-        let all = order_fulfilment(&Defaults::default());
-        let versions: Vec<u32> = all.iter().map(|definition| definition.version).collect();
-        let newest = *versions.last()?;
-        Definitions::new(all, &versions, newest).ok()
-    });
     KNOWN.as_ref()?.of(pinned)
 }
 

@@ -96,10 +96,9 @@ impl<'d> Shell<'d> {
         self.changes.happened(instance, transition.happened, cause.message_id);
     }
 
-    /// Keeps a message for a process that knows the definition of its instance.
-    pub(crate) fn park(&mut self, envelope: &Envelope, trace: &TraceContext, tx: &Tx) {
-        let Some(held) = self.instances.get(&envelope.correlation_id) else { return };
-        self.parked.push(parked::row(&held.instance, envelope, trace, tx));
+    /// Keeps a message for a process that knows the definition of its instance, or for the end of a pause.
+    pub(crate) fn park(&mut self, row: Vec<Value>) {
+        self.parked.push(row);
     }
 
     /// Stores every instance that has moved, the history, what goes out and what is parked.
@@ -160,7 +159,7 @@ fn outgoing(definition: &Definition, instance: &Instance, out: Out, cause: &Caus
 }
 
 /// A command's id follows from what it is: sent again, it is the same message, and the participant answers
-/// it from its record.
+/// it from its record. What an operator had sent anew is another message, however often that is sent again.
 fn command(
     definition: &Definition,
     instance: &Instance,
@@ -173,8 +172,12 @@ fn command(
         Action::Do => row.command,
         Action::Undo => row.compensation.unwrap_or(row.command),
     };
+    let mut message_id = format!("{}:{}", instance.dispatch_id, command.name());
+    if instance.sent_anew > 0 {
+        message_id = format!("{message_id}:{}", instance.sent_anew);
+    }
     let envelope = Envelope {
-        message_id: format!("{}:{}", instance.dispatch_id, command.name()),
+        message_id,
         type_name: command.type_name(),
         correlation_id: instance.dispatch_id.clone(),
         causation_id: cause.message_id.to_owned(),

@@ -1,6 +1,9 @@
 //! The pure machine: the protocol as tables, and its invariants under any order of inputs.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
+#[path = "machine/operate.rs"]
+mod operate;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,7 +11,8 @@ use waybill_messaging::{Timestamp, TraceContext};
 use waybill_proto::v1::DispatchRequested;
 use waybill_saga::{
     Action, Command, Defaults, Definition, Instance, InstanceState, StepState, Verdict,
-    machine::{Input, Out, advance, begin, begin_cancelled},
+    machine::{self, Input, Out, advance, begin, begin_cancelled},
+    operate::Verb,
     order_fulfilment,
 };
 
@@ -86,6 +90,11 @@ impl Run {
         self.now = self.instance.deadline_at.unwrap();
         self.input(Input::Deadline);
         self
+    }
+
+    fn time_out_if_any(&mut self) {
+        self.now = self.instance.deadline_at.unwrap_or(self.now);
+        self.input(Input::Deadline);
     }
 
     fn state(&self) -> InstanceState {
@@ -353,6 +362,17 @@ fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![8 => reply, 3 => Just(Input::Deadline), 1 => Just(Input::Cancel("stop".to_owned()))]
 }
 
+#[derive(Clone, Debug)]
+enum Act {
+    Input(Input),
+    Verb(Verb),
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let verb = (0..Verb::ALL.len()).prop_map(|index| Act::Verb(Verb::ALL[index].clone()));
+    prop_oneof![6 => any_input().prop_map(Act::Input), 1 => verb]
+}
+
 /// What must hold of every instance at every moment.
 fn check(run: &Run) {
     let Run { instance, definition, .. } = run;
@@ -361,7 +381,12 @@ fn check(run: &Run) {
         assert!(instance.ended_at.is_some() && instance.deadline_at.is_none() && instance.current.is_none());
     }
     match instance.state {
-        InstanceState::Completed => assert!(instance.steps.iter().all(|s| *s == StepState::Done)),
+        InstanceState::Completed => {
+            // Forced by an operator: the last one that was out is in doubt, and the pivot is done.
+            let forced = run.events.iter().any(|event| event == "completed_by_operator");
+            let fine = |s: &StepState| *s == StepState::Done || forced && *s == StepState::InDoubt;
+            assert!(pivot_done && instance.steps.iter().all(fine), "{:?}", instance.steps);
+        }
         InstanceState::Compensated => {
             let clean =
                 |s: &StepState| matches!(s, StepState::Pending | StepState::Refused | StepState::Compensated);
@@ -391,9 +416,31 @@ proptest! {
         check(&run);
         for input in inputs {
             if input == Input::Deadline {
-                run.now = run.instance.deadline_at.unwrap_or(run.now);
+                run.time_out_if_any();
+            } else {
+                run.input(input);
             }
-            run.input(input);
+            check(&run);
+        }
+    }
+
+    /// An operator in between, with any verb at any moment.
+    #[test]
+    fn invariants_hold_whatever_an_operator_does(acts in proptest::collection::vec(any_act(), 0..60)) {
+        let mut run = Run::begin();
+        for act in acts {
+            match act {
+                Act::Input(Input::Deadline) => {
+                    run.time_out_if_any();
+                }
+                Act::Input(input) => {
+                    run.input(input);
+                }
+                Act::Verb(verb) => {
+                    let might = machine::may_operate(&run.definition, &run.instance, &verb);
+                    prop_assert_eq!(run.operate(verb), might);
+                }
+            }
             check(&run);
         }
     }

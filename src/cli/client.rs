@@ -12,19 +12,26 @@ use tonic::{
 };
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use waybill_proto::v1::dispatch_gateway_client::DispatchGatewayClient;
+use waybill_proto::v1::{
+    dispatch_gateway_client::DispatchGatewayClient, dispatch_operator_client::DispatchOperatorClient,
+};
 
 use super::{Failure, exit, status};
 
 /// The client that every command uses; its clones share one connection.
 pub(super) type Gateway = DispatchGatewayClient<InterceptedService<Channel, TraceContext>>;
 
+/// The same for what operators may do.
+pub(super) type Operator = DispatchOperatorClient<InterceptedService<Channel, TraceContext>>;
+
+const DEFAULT: &str = "http://127.0.0.1:50051";
+
 /// How to reach a server.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ClientArgs {
     /// Server
-    #[arg(long, env = "WAYBILL_ENDPOINT", default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    #[arg(long, env = "WAYBILL_ENDPOINT", default_value = DEFAULT, value_name = "URL")]
     endpoint: String,
     /// How long to wait for an answer; where much is awaited, how long without any news
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -37,6 +44,22 @@ pub(super) struct ClientArgs {
 impl ClientArgs {
     /// Connects within the time-out. A lost connection is later re-opened by the next call.
     pub(super) async fn connect(&self) -> Result<Gateway, Failure> {
+        Ok(DispatchGatewayClient::with_interceptor(self.channel().await?, TraceContext))
+    }
+
+    /// The same for an operator, over one connection.
+    pub(super) async fn connect_operator(&self) -> Result<(Gateway, Operator), Failure> {
+        let channel = self.channel().await?;
+        let gateway = DispatchGatewayClient::with_interceptor(channel.clone(), TraceContext);
+        Ok((gateway, DispatchOperatorClient::with_interceptor(channel, TraceContext)))
+    }
+
+    /// What has to be added to a command that is to reach the same server.
+    pub(super) fn flag(&self) -> String {
+        if self.endpoint == DEFAULT { String::new() } else { format!(" --endpoint {}", self.endpoint) }
+    }
+
+    async fn channel(&self) -> Result<Channel, Failure> {
         let unusable = |error: &dyn std::error::Error| {
             Failure::usage(format!("--endpoint {}: {}", self.endpoint, status::chain(error)))
         };
@@ -50,11 +73,10 @@ impl ClientArgs {
             .connect_timeout(self.timeout)
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_while_idle(true);
-        let channel = endpoint.connect().await.map_err(|error| {
+        endpoint.connect().await.map_err(|error| {
             let message = format!("cannot reach {}: {}", self.endpoint, status::chain(&error));
             Failure::new(exit::UNREACHABLE, message)
-        })?;
-        Ok(DispatchGatewayClient::with_interceptor(channel, TraceContext))
+        })
     }
 
     /// Runs one call with the time-out as its deadline. Dropping it abandons the call; whether the server

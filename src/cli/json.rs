@@ -34,7 +34,7 @@ fn escape(text: &str) -> String {
 }
 
 /// Leaves out what is null, empty text, or an empty list.
-fn filled(value: Value) -> Value {
+pub(super) fn filled(value: Value) -> Value {
     let Value::Object(fields) = value else { return value };
     let is_empty = |value: &Value| match value {
         Value::Null => true,

@@ -1,6 +1,7 @@
 //! The running parts of a process, and how they are stopped one group after the other.
 
 mod consumers;
+mod definitions;
 mod housekeeping;
 
 use tokio::{net::TcpListener, task::JoinSet};
@@ -106,6 +107,7 @@ pub(super) async fn start(
         let gateway = Gateway::new(
             gateway_settings(&config.gateway),
             stores.get(&config.database.url)?,
+            definitions::of(config)?,
             health.clone(),
         );
         health.set("intake", Status::Up);

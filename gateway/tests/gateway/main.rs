@@ -7,6 +7,7 @@ mod cancel;
 mod edge;
 mod get;
 mod list;
+mod operator;
 mod overload;
 mod reconcile;
 mod rig;

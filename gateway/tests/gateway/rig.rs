@@ -15,6 +15,7 @@ use tonic::{Status, transport::Channel};
 use waybill_gateway::{Gateway, Settings};
 use waybill_messaging::{Clock, Store, StoreSettings, Timestamp, health::Health, relay};
 use waybill_proto::v1::{self, dispatch_gateway_client::DispatchGatewayClient};
+use waybill_saga::{Defaults, Definitions, order_fulfilment};
 use waybill_test_support::TestDatabase;
 
 /// Longer than anything here takes on a busy machine; nothing waits for it to pass.
@@ -63,7 +64,8 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (health, stop) = (Health::default(), CancellationToken::new());
-        let gateway = Gateway::new(settings.clone(), open(&database, &clock).await, health.clone());
+        let gateway =
+            Gateway::new(settings.clone(), open(&database, &clock).await, definitions(), health.clone());
         let served = tokio::spawn(gateway.serve(listener, stop.clone(), PATIENCE));
         let client = connect(address).await;
         Self { database, client, clock, health, address, stop, served, settings }
@@ -112,7 +114,7 @@ impl Rig {
     /// Another gateway on the same database, not serving yet.
     pub(crate) async fn another_gateway(&self) -> Gateway {
         let store = open(&self.database, &self.clock).await;
-        Gateway::new(self.settings.clone(), store, Health::default())
+        Gateway::new(self.settings.clone(), store, definitions(), Health::default())
     }
 
     /// Waits until `condition` holds, which only a database can tell.
@@ -164,6 +166,10 @@ impl Lock {
 pub(crate) async fn connect(address: SocketAddr) -> Client {
     let channel = Channel::from_shared(format!("http://{address}")).unwrap();
     DispatchGatewayClient::new(channel.connect().await.unwrap())
+}
+
+fn definitions() -> Definitions {
+    Definitions::new(order_fulfilment(&Defaults::default()), &[1], 1).unwrap()
 }
 
 async fn open(database: &TestDatabase, clock: &Clock) -> Store {

@@ -10,10 +10,10 @@ use waybill_messaging::{
     health::Health,
     topology::{self, Queue},
 };
-use waybill_saga::{Defaults, Definitions, Orchestrator, deadline, order_fulfilment};
+use waybill_saga::{Orchestrator, deadline};
 use waybill_worker::{dispatch, order, payment};
 
-use super::Stores;
+use super::{Stores, definitions};
 use crate::config::{self, Config, Role};
 
 /// Starts them.
@@ -67,17 +67,9 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn saga(&mut self, store: Store) -> anyhow::Result<()> {
-        let config = &self.config.saga;
-        let defaults = Defaults {
-            step_timeout: config.step_timeout,
-            step_attempts: config.step_attempts,
-            saga_timeout: config.timeout,
-        };
-        let known = order_fulfilment(&defaults);
-        let definitions = Definitions::new(known, &config.versions, config.begin_version)?;
-        let orchestrator = Orchestrator::new(definitions);
-        let waking =
-            deadline::run(store.clone(), orchestrator.clone(), config.timer_interval, self.stop.clone());
+        let orchestrator = Orchestrator::new(definitions::of(self.config)?);
+        let interval = self.config.saga.timer_interval;
+        let waking = deadline::run(store.clone(), orchestrator.clone(), interval, self.stop.clone());
         self.tasks.spawn(async move {
             waking.await;
             "deadlines"
