@@ -15,6 +15,8 @@ pub(crate) struct Config {
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) http_addr: SocketAddr,
     pub(crate) drain_timeout: Duration,
+    /// Whether all sagas are paused before anything is consumed; a flag of `serve`, no setting.
+    pub(crate) paused: bool,
     /// Worker threads; `None` means one per core.
     pub(crate) threads: Option<usize>,
     pub(crate) log_format: LogFormat,

@@ -22,6 +22,7 @@ pub(super) fn resolve(values: &Values) -> Result<Config, ConfigError> {
         grpc_addr: get(values, "grpc.addr")?,
         http_addr: get(values, "http.addr")?,
         drain_timeout: get(values, "drain_timeout")?,
+        paused: false,
         threads: Some(get(values, "runtime.threads")?).filter(|threads| *threads > 0),
         log_format: log_format(values)?,
         gateway: gateway(values)?,

@@ -16,7 +16,10 @@ use waybill_messaging::{
     topology::{QueueType, Topology},
 };
 
-use waybill_saga::ForgetHistory;
+use waybill_saga::{
+    ForgetHistory,
+    pause::{Scope, SetPause},
+};
 
 use super::database::{self, Stores};
 use crate::config::{self, Config, Role};
@@ -87,6 +90,9 @@ pub(super) async fn start(
         (Group::new(), Group::new(), Group::new(), Group::new());
     let relay = Relay::new(relay_settings(&config.relay));
     let (stores, outlets) = Stores::open(config, &relay.hand_off()).await?;
+    if config.paused {
+        pause_all(&stores.get(&config.database.url)?).await?;
+    }
     let (publishing, consuming) = connect(config, health, &mut brokers);
     let sweep = config.roles.contains(&Role::Relay);
     relaying.spawn("relay", relay.run(publishing, outlets, sweep, health.clone(), relaying.stop.clone()));
@@ -120,6 +126,13 @@ pub(super) async fn start(
     }
     let groups = vec![intake, consumers, relaying, brokers];
     Ok(Parts { groups, stores: stores.all(), health: health.clone() })
+}
+
+/// Before anything is consumed, so that nothing moves until an operator says so.
+async fn pause_all(store: &Store) -> anyhow::Result<()> {
+    let (operator, reason) = ("waybill serve --paused".to_owned(), "started paused".to_owned());
+    store.run(SetPause { scope: Scope::All, operator, reason }).await?;
+    Ok(())
 }
 
 /// Counts what waits: the relay in the outboxes that it sweeps, the saga among its own.
