@@ -109,11 +109,11 @@ impl Transaction for SetPause {
              WHERE saga_pauses.resuming = 1";
         let params = vec![name.as_str().into(), now.into(), operator.as_str().into(), reason.as_str().into()];
         let is_news = tx.execute(sql, params).await? > 0;
-        if let Scope::Dispatch(id) = scope {
-            if !mark(tx, id, true).await? {
-                tx.execute("DELETE FROM saga_pauses WHERE scope = $1", vec![name.as_str().into()]).await?;
-                return Ok(false);
-            }
+        if let Scope::Dispatch(id) = scope
+            && !mark(tx, id, true).await?
+        {
+            tx.execute("DELETE FROM saga_pauses WHERE scope = $1", vec![name.as_str().into()]).await?;
+            return Ok(false);
         }
         if is_news {
             tracing::warn!(scope = name, operator, reason, "paused");

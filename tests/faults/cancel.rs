@@ -45,5 +45,5 @@ async fn a_cancel_request_that_the_broker_lost_is_sent_again_and_obeyed(database
     for process in [second, payment] {
         assert!(process.terminate().await.status.success());
     }
-    rig.end(&[receipt.clone()]).await;
+    rig.end(std::slice::from_ref(&receipt)).await;
 }

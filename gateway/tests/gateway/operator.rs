@@ -197,7 +197,7 @@ async fn a_retried_command_has_an_id_of_its_own(database: TestDatabase) {
     let id = rig.accepted("1").await;
     let request = v1::DispatchRequested { order_id: "o-1".to_owned(), ..Default::default() }.encode_to_vec();
     saga::stands(&rig.database, &id, "STUCK", "COMPENSATING,REFUSED,PENDING,PENDING", 7).await;
-    let hex: String = request.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = request.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let bytes = if rig.database.is_postgres() { format!("'\\x{hex}'") } else { format!("x'{hex}'") };
     rig.database.execute(&format!("UPDATE saga_instances SET request = {bytes}")).await;
     operate(&client, OperatorVerb::Retry, &id, 7).await.unwrap();

@@ -130,7 +130,6 @@ fn may(definition: &Definition, instance: &Instance, step: usize, verb: &Verb) -
     let goes_back = instance.is_going_back();
     let undoable = may_cancel(definition, &instance.steps);
     match verb {
-        Verb::Retry | Verb::Skip(Answer::Done) => Ok(()),
         Verb::Skip(Answer::Refused) if goes_back => {
             Err(format!("{name} is being undone, which cannot be refused: retry it, or skip it as done"))
         }
@@ -138,7 +137,6 @@ fn may(definition: &Definition, instance: &Instance, step: usize, verb: &Verb) -
             "{name} cannot be refused, the dispatch only goes forward: retry it, skip it as done, or force \
              the dispatch complete"
         )),
-        Verb::Skip(Answer::Refused) => Ok(()),
         Verb::Compensate if goes_back => {
             Err(format!("it is being undone already: retry {name}, or skip it as done"))
         }
@@ -150,7 +148,7 @@ fn may(definition: &Definition, instance: &Instance, step: usize, verb: &Verb) -
         Verb::ForceComplete if undoable.is_ok() => Err(format!(
             "its pivot is not done, so that it can still be undone: retry {name}, skip it, or compensate"
         )),
-        Verb::ForceComplete => Ok(()),
+        Verb::Retry | Verb::Skip(_) | Verb::ForceComplete => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use sea_orm::{DbErr, QueryResult, Value};
 use waybill_messaging::{Store, StoreError, Timestamp, classify};
 
 use super::known;
-use crate::{Instance, InstanceState, Participant, StepState, persist, read::KNOWN};
+use crate::{Definitions, Instance, InstanceState, Participant, StepState, persist, read::KNOWN};
 
 /// A saga that is stuck.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +62,7 @@ pub async fn stuck(
 
 /// Names of the steps that a participant carries out, in any definition that this release knows.
 fn steps_of(participant: &str) -> impl Iterator<Item = &'static str> {
-    let all = KNOWN.iter().flat_map(|known| known.live()).flat_map(|(_, definition)| &definition.steps);
+    let all = KNOWN.iter().flat_map(Definitions::live).flat_map(|(_, definition)| &definition.steps);
     let names: std::collections::BTreeSet<_> =
         all.filter(|step| step.command.participant().name() == participant).map(|step| step.name).collect();
     names.into_iter()

@@ -36,9 +36,9 @@ fn places() -> Vec<(&'static str, Run)> {
         run
     };
     let time_out = |run: &mut Run| {
-        (0..ATTEMPTS * 2).for_each(|_| {
+        for _ in 0..ATTEMPTS * 2 {
             run.time_out();
-        })
+        }
     };
     vec![
         ("first step out", run(&|_| {})),

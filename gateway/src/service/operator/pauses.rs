@@ -15,7 +15,7 @@ pub(super) async fn pause(service: &Service, request: v1::PauseRequest) -> Resul
     let v1::PauseRequest { scope: text, reason, operator } = request;
     let scope = check(&text, &reason, &operator, 0)?;
     let set = SetPause { scope: scope.clone(), operator, reason };
-    if !service.store.run(set).await.map_err(not_committed)? {
+    if !service.store.run(set).await.map_err(|error| not_committed(&error))? {
         return Err(status::does_not_fit(
             "pause",
             &text,
@@ -32,7 +32,7 @@ pub(super) async fn resume(service: &Service, request: v1::ResumeRequest) -> Res
     let scope = check(&text, &reason, &operator, rate)?;
     let before = all(service).await?.into_iter().find(|(pause, _)| pause.scope == scope);
     let resume = Resume { scope, operator, reason, rate };
-    if !service.store.run(resume).await.map_err(not_committed)? {
+    if !service.store.run(resume).await.map_err(|error| not_committed(&error))? {
         return Err(Status::not_found(format!("{text} is not paused")));
     }
     Ok(v1::PauseStatus { rate, resuming: true, scope: text, ..before.map(wire).unwrap_or_default() })
@@ -59,9 +59,9 @@ fn check(scope: &str, reason: &str, operator: &str, rate: u32) -> Result<Scope, 
     }
 }
 
-fn not_committed(error: StoreError) -> Status {
+fn not_committed(error: &StoreError) -> Status {
     tracing::error!(%error, "a pause was not committed");
-    status::operator_failed(&error)
+    status::operator_failed(error)
 }
 
 fn wire((pause, parked): (Pause, u64)) -> v1::PauseStatus {
