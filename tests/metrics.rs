@@ -250,6 +250,11 @@ async fn sagas_are_told_by_state(database: TestDatabase) {
             scrape.value("waybill_saga_oldest_open_age_seconds", &[("state", "running")]) > 0.0
         })
         .await;
+    let parked = "INSERT INTO saga_parked (dispatch_id, message_id, type, body, traceparent, tracestate, definition, \
+         definition_version, definition_hash, parked_at) VALUES ('d', 'm', '', '', '', '', 'order_fulfilment', 99, '', 1)";
+    rig.database.execute(parked).await;
+    counted(&rig.process, "waybill_saga_parked", &[], 1.0).await;
+    rig.database.execute("DELETE FROM saga_parked").await;
     let dispatch = rig.program.beside().roles("dispatch").start_whole().await;
     rig.books().settled().await;
     run_to_end(&rig.client, refused_by_dispatch("m-2")).await;

@@ -10,8 +10,8 @@ mod time;
 use waybill_messaging::{Timestamp, TraceContext};
 use waybill_proto::v1::DispatchRequested;
 
-use self::time::{answer_by, ask_again_at, is_overdue, overdue};
 pub use self::operate::{Answer, Intervention, Refusal, Verb, may_operate, operate};
+use self::time::{answer_by, ask_again_at, is_overdue, overdue};
 use crate::{Action, Definition, Instance, InstanceState, Kind, Patience, StepState, Verdict};
 
 /// What can happen to an instance.

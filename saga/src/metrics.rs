@@ -10,7 +10,7 @@ use waybill_messaging::{
     metrics::{Outcomes, meter},
 };
 
-use crate::InstanceState;
+use crate::{InstanceState, parked};
 
 /// Pause between two looks at the open sagas …
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -66,6 +66,7 @@ pub async fn watch(store: Store, stop: CancellationToken) {
 struct Gauges {
     open: Gauge<u64>,
     oldest: Gauge<f64>,
+    parked: Gauge<u64>,
 }
 
 impl Gauges {
@@ -79,7 +80,11 @@ impl Gauges {
             .f64_gauge("waybill.saga.oldest_open.age")
             .with_description("Age of the oldest saga that has not ended, by state")
             .with_unit("s");
-        Self { open: open.build(), oldest: oldest.build() }
+        let parked = meter
+            .u64_gauge("waybill.saga.parked")
+            .with_description("Messages that wait for a process that knows the version of their saga")
+            .with_unit("{message}");
+        Self { open: open.build(), oldest: oldest.build(), parked: parked.build() }
     }
 
     async fn look(&self, store: &Store) -> Result<(), StoreError> {
@@ -96,6 +101,8 @@ impl Gauges {
             let age = now.since(Timestamp::from_micros(number(1)?));
             self.oldest.record(age.as_secs_f64(), &label);
         }
+        let parked: i64 = parked::counts(store).await?.values().sum();
+        self.parked.record(u64::try_from(parked).unwrap_or_default(), &[]);
         Ok(())
     }
 }
