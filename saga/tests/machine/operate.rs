@@ -51,13 +51,13 @@ fn places() -> Vec<(&'static str, Run)> {
         (
             "last step out",
             run(&|r| {
-                r.done(AcceptOrder).done(ReservePayment).done(CreateDispatch);
+                r.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CapturePayment);
             }),
         ),
         (
             "stuck after the pivot",
             run(&|r| {
-                r.done(AcceptOrder).done(ReservePayment).done(CreateDispatch);
+                r.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CapturePayment);
                 time_out(r);
             }),
         ),
@@ -83,7 +83,11 @@ fn places() -> Vec<(&'static str, Run)> {
         (
             "completed",
             run(&|r| {
-                r.done(AcceptOrder).done(ReservePayment).done(CreateDispatch).done(CompleteOrder);
+                r.done(AcceptOrder)
+                    .done(ReservePayment)
+                    .done(CreateDispatch)
+                    .done(CapturePayment)
+                    .done(CompleteOrder);
             }),
         ),
         (
@@ -139,7 +143,7 @@ fn every_verb_in_every_state_is_a_transition_or_says_what_fits_instead() {
         ],
         [
             (Verb::Retry, Ok((Running, &[CreateDispatch], &[]))),
-            (SKIP_DONE, Ok((Running, &[CompleteOrder], &[]))),
+            (SKIP_DONE, Ok((Running, &[CapturePayment], &[]))),
             (SKIP_REFUSED, Ok((Compensating, &[ReleasePayment], &[]))),
             (Verb::Compensate, Ok((Compensating, &[WithdrawDispatch], &[]))),
             (Verb::ForceComplete, Err(PIVOT_NOT_DONE)),
