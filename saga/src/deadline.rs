@@ -25,7 +25,11 @@ const PAGE: i64 = 200;
 pub async fn run(store: Store, orchestrator: Orchestrator, interval: Duration, stop: CancellationToken) {
     let mut report = parked::Report::new();
     while !stop.is_cancelled() {
-        let more = match look(&store, &orchestrator, &mut report).await {
+        let looked = match look(&store, &orchestrator).await {
+            Ok(more) => report.tell(&store, orchestrator.definitions()).await.map(|()| more),
+            Err(error) => Err(error),
+        };
+        let more = match looked {
             Ok(more) => more,
             Err(error) => {
                 tracing::warn!(%error, "deadlines cannot be looked after now");
@@ -41,13 +45,10 @@ pub async fn run(store: Store, orchestrator: Orchestrator, interval: Duration, s
     }
 }
 
-async fn look(
-    store: &Store,
-    orchestrator: &Orchestrator,
-    report: &mut parked::Report,
-) -> Result<bool, StoreError> {
+/// Looks once: what is parked and can be handled, what is being resumed, what is due. Says whether there may be
+/// more.
+pub async fn look(store: &Store, orchestrator: &Orchestrator) -> Result<bool, StoreError> {
     let more = parked::take(store, orchestrator).await? | resume::take(store, orchestrator).await?;
-    report.tell(store, orchestrator.definitions()).await?;
     Ok(wake(store, orchestrator.definitions()).await? || more)
 }
 

@@ -1,6 +1,5 @@
 //! What operators do over gRPC: every verb in every state, on what the saga would have written.
 
-use prost::Message;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt;
 use waybill_proto::v1::{
@@ -195,11 +194,7 @@ async fn a_retried_command_has_an_id_of_its_own(database: TestDatabase) {
     let rig = Rig::new(database).await;
     let client = connect(&rig).await;
     let id = rig.accepted("1").await;
-    let request = v1::DispatchRequested { order_id: "o-1".to_owned(), ..Default::default() }.encode_to_vec();
     saga::stands(&rig.database, &id, "STUCK", "COMPENSATING,REFUSED,PENDING,PENDING", 7).await;
-    let hex = request.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-    let bytes = if rig.database.is_postgres() { format!("'\\x{hex}'") } else { format!("x'{hex}'") };
-    rig.database.execute(&format!("UPDATE saga_instances SET request = {bytes}")).await;
     operate(&client, OperatorVerb::Retry, &id, 7).await.unwrap();
     operate(&client, OperatorVerb::Retry, &id, 8).await.unwrap();
     let sql = "SELECT message_id FROM outbox WHERE type = 'dispatch.v1.CancelOrder' ORDER BY message_id";

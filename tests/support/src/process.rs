@@ -31,6 +31,7 @@ pub struct Program {
     grpc: SocketAddr,
     http: SocketAddr,
     log: Option<PathBuf>,
+    paused: bool,
 }
 
 /// Every role.
@@ -41,7 +42,7 @@ impl Program {
     pub fn new(binary: impl AsRef<Path>, database: &str, amqp: &str, prefix: &str) -> Self {
         let binary = binary.as_ref().to_owned();
         let (grpc, http) = (free_address(), free_address());
-        let program = Self { binary, environment: BTreeMap::new(), grpc, http, log: None };
+        let program = Self { binary, environment: BTreeMap::new(), grpc, http, log: None, paused: false };
         program
             .set("WAYBILL_DATABASE_URL", database)
             .set("WAYBILL_AMQP_URL", amqp)
@@ -75,6 +76,12 @@ impl Program {
         Self { grpc: free_address(), http: free_address(), ..self.clone() }
     }
 
+    /// The same, with its sagas paused from the start.
+    #[must_use]
+    pub fn paused(&self) -> Self {
+        Self { paused: true, ..self.clone() }
+    }
+
     /// A client of its gateway, which need not run yet.
     pub fn client(&self) -> Client {
         client::lazy(self.grpc)
@@ -82,7 +89,8 @@ impl Program {
 
     /// Starts it without waiting for anything.
     pub fn spawn(&self) -> Process {
-        let mut command = self.command(&["serve"]);
+        let flags: &[&str] = if self.paused { &["serve", "--paused"] } else { &["serve"] };
+        let mut command = self.command(flags);
         command.stdout(Stdio::null());
         let mut child = command.spawn().expect("the program can be started");
         let open = |file| File::options().create(true).append(true).open(file).expect("a file to log to");
@@ -111,6 +119,7 @@ impl Program {
             .args(arguments)
             .env("WAYBILL_GRPC_ADDR", self.grpc.to_string())
             .env("WAYBILL_HTTP_ADDR", self.http.to_string())
+            .env("WAYBILL_ENDPOINT", format!("http://{}", self.grpc))
             .envs(&self.environment)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
