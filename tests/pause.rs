@@ -114,6 +114,7 @@ async fn what_starts_paused_accepts_everything_and_moves_nothing_until_it_is_res
     let parked = "SELECT count(*) FROM saga_parked WHERE held_by = 'all'";
     until("all are kept", async || database.number(parked).await == 20).await;
     assert_eq!(database.number("SELECT count(*) FROM saga_instances").await, 0);
+    process.tells_pause("all is paused by waybill serve --paused: started paused").await;
     let explained = program.run(&["explain", "order-7"]).await.out;
     assert!(explained.contains("accepted; its saga has not begun"), "{explained}");
     assert!(explained.contains("all is paused, ") && explained.contains("started paused"), "{explained}");

@@ -23,12 +23,14 @@ pub type Parts = BTreeMap<&'static str, Status>;
 #[derive(Clone, Debug)]
 pub struct Health {
     parts: Arc<watch::Sender<Parts>>,
+    paused: Arc<watch::Sender<Vec<String>>>,
     metrics: metrics::Parts,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { parts: Arc::new(watch::Sender::new(Parts::new())), metrics: metrics::Parts::default() }
+        let parts = Arc::new(watch::Sender::new(Parts::new()));
+        Self { parts, paused: Arc::default(), metrics: metrics::Parts::default() }
     }
 }
 
@@ -47,6 +49,16 @@ impl Health {
             parts.insert(part, status);
             true
         });
+    }
+
+    /// Says what operators hold up just now, in words. Every part may be up all the same.
+    pub fn set_paused(&self, paused: Vec<String>) {
+        self.paused.send_replace(paused);
+    }
+
+    /// What operators hold up.
+    pub fn paused(&self) -> Vec<String> {
+        self.paused.borrow().clone()
     }
 
     /// The table, now and at every change.

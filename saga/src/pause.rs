@@ -12,8 +12,12 @@ mod held;
 pub(crate) mod resume;
 mod scope;
 
+use std::time::Duration;
+
 use sea_orm::{DbErr, QueryResult};
-use waybill_messaging::{Store, StoreError, Timestamp, Transaction, Tx, classify};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use waybill_messaging::{Store, StoreError, Timestamp, Transaction, Tx, classify, health::Health};
 
 pub(crate) use self::held::{Held, Pauses};
 pub use self::{resume::Resume, scope::Scope};
@@ -51,7 +55,8 @@ impl Pause {
 
     /// For a person.
     pub fn describe(&self) -> String {
-        format!("{} is paused by {}: {}", self.scope, self.operator, self.reason)
+        let does = if self.resuming { "being resumed, paused" } else { "paused" };
+        format!("{} is {does} by {}: {}", self.scope, self.operator, self.reason)
     }
 }
 
@@ -69,6 +74,26 @@ pub async fn pauses(store: &Store) -> Result<Vec<(Pause, u64)>, StoreError> {
         Ok((read(row)?, u64::try_from(parked).unwrap_or_default()))
     };
     rows.iter().map(|row| both(row).map_err(|e| classify(&e))).collect()
+}
+
+/// How many are told.
+const TOLD: usize = 20;
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Tells `health` once a second what is paused, until `stop`.
+pub async fn watch(store: Store, health: Health, stop: CancellationToken) {
+    let sql = format!("SELECT {COLUMNS} FROM saga_pauses ORDER BY since, scope LIMIT {TOLD}");
+    while !stop.is_cancelled() {
+        // Where the database is away, its own part says so.
+        if let Ok(rows) = store.query(&sql, Vec::new()).await {
+            let pauses = rows.iter().filter_map(|row| read(row).ok());
+            health.set_paused(pauses.map(|pause| pause.describe()).collect());
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(INTERVAL) => {}
+        }
+    }
 }
 
 fn read(row: &QueryResult) -> Result<Pause, DbErr> {

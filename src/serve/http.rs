@@ -16,6 +16,7 @@ use crate::telemetry::Metrics;
 #[derive(Clone)]
 struct Shared {
     parts: watch::Receiver<Parts>,
+    health: Health,
     takes_requests: bool,
 }
 
@@ -26,7 +27,7 @@ pub(super) async fn serve(
     metrics: Metrics,
     takes_requests: bool,
 ) -> std::io::Result<()> {
-    let shared = Shared { parts: health.subscribe(), takes_requests };
+    let shared = Shared { parts: health.subscribe(), health, takes_requests };
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -60,7 +61,12 @@ async fn parts(State(shared): State<Shared>) -> impl IntoResponse {
         };
         ((*part).to_owned(), word)
     });
-    Json(serde_json::Value::Object(words.collect()))
+    let mut words: serde_json::Map<_, _> = words.collect();
+    let paused = shared.health.paused();
+    if !paused.is_empty() {
+        words.insert("paused".to_owned(), paused.into());
+    }
+    Json(serde_json::Value::Object(words))
 }
 
 /// Why there is no readiness. A gateway is ready when its database is: the outbox takes what the broker

@@ -18,7 +18,7 @@ use waybill_messaging::{
 
 use waybill_saga::{
     ForgetHistory,
-    pause::{Scope, SetPause},
+    pause::{self, Scope, SetPause},
 };
 
 use super::database::{self, Stores};
@@ -104,6 +104,8 @@ pub(super) async fn start(
         consumers.spawn("housekeeping", keeping);
     }
     if config.roles.contains(&Role::Saga) {
+        let store = stores.get(&config.database.url)?;
+        relaying.spawn("pauses", pause::watch(store, health.clone(), relaying.stop.clone()));
         let (store, retention) = (stores.get(&config.database.url)?, config.saga.history_retention);
         let forget = |before, most| ForgetHistory { before, most };
         let keeping = housekeeping::run(store, retention, forget, consumers.stop.clone());

@@ -37,7 +37,8 @@ async fn requests(store: &Store, after: &str, until: Timestamp) -> Result<Vec<Fo
     let sql = format!(
         "SELECT {}, CASE WHEN s.dispatch_id IS NULL THEN 0 ELSE 1 END \
          FROM dispatches d LEFT JOIN saga_instances s ON s.dispatch_id = d.dispatch_id \
-         WHERE d.saga_started_at IS NULL AND d.dispatch_id > $1 AND d.dispatch_id < $2 \
+         WHERE d.saga_started_at IS NULL AND NOT EXISTS (SELECT 1 FROM saga_parked p \
+         WHERE p.dispatch_id = d.dispatch_id) AND d.dispatch_id > $1 AND d.dispatch_id < $2 \
          AND d.accepted_at < $3 ORDER BY d.dispatch_id LIMIT $4",
         row::COLUMNS
     );

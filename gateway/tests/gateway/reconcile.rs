@@ -15,6 +15,7 @@ on_both_databases!(
     what_the_broker_has_lost_is_sent_again_and_what_has_begun_is_not,
     what_waits_in_the_outbox_is_not_sent_twice,
     what_is_new_is_left_alone,
+    what_is_parked_for_the_end_of_a_pause_is_not_sent_again,
     a_cancel_request_that_the_broker_forgets_is_sent_again,
     a_cancel_request_that_waits_in_the_outbox_is_not_sent_twice,
     a_cancel_request_is_kept_until_the_saga_has_decided_it,
@@ -54,6 +55,26 @@ async fn what_waits_in_the_outbox_is_not_sent_twice(database: TestDatabase) {
     rig.until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
     let again = format!("SELECT count(*) FROM outbox WHERE message_id = '{waiting}'");
     assert_eq!(rig.database.number(&again).await, 1);
+    rig.end().await;
+}
+
+async fn what_is_parked_for_the_end_of_a_pause_is_not_sent_again(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    let parked = rig.accepted("parked").await;
+    let begun = rig.accepted("begun").await;
+    rig.database.execute("DELETE FROM outbox").await;
+    let body = if rig.database.is_postgres() { "''" } else { "zeroblob(0)" };
+    let park = format!(
+        "INSERT INTO saga_parked (dispatch_id, message_id, type, body, traceparent, tracestate, definition, \
+         definition_version, definition_hash, parked_at, held_by) VALUES ('{parked}', '{parked}', '', {body}, \
+         '', '', '', 1, '', 0, 'all')"
+    );
+    rig.database.execute(&park).await;
+    saga::stands(&rig.database, &begun, "RUNNING", "RUNNING,PENDING,PENDING,PENDING", 1).await;
+    rig.clock.advance(LATE);
+    let rig = rig.restart().await;
+    rig.until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
+    assert_eq!(rig.database.number("SELECT count(*) FROM outbox").await, 0);
     rig.end().await;
 }
 

@@ -193,6 +193,15 @@ impl Process {
         self.part(part, "up").await;
     }
 
+    /// Waits until its health tells of this pause.
+    pub async fn tells_pause(&self, text: &str) {
+        until(text, async || {
+            let answer = http::get(self.http, "/healthz").await;
+            answer.is_some_and(|(_, body)| body.contains(&format!(r#""paused":["{text}"]"#)))
+        })
+        .await;
+    }
+
     /// Waits until one of its parts is down.
     pub async fn down(&self, part: &str) {
         self.part(part, "down").await;
