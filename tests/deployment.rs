@@ -3,7 +3,9 @@
 
 use futures_util::future::join_all;
 use prost::Message;
-use waybill_proto::v1::{DispatchCancelled, DispatchCompleted, DispatchRequested};
+use waybill_proto::v1::{
+    DispatchCancelled, DispatchCompleted, DispatchRequested, DispatchState, DispatchStuck,
+};
 use waybill_test_support::{
     Process, Program, Rig, TestBroker, TestDatabase,
     audit::{Books, Fate},
@@ -15,6 +17,7 @@ on_both_databases!(
     participants_may_have_databases_of_their_own,
     roles_may_be_split_over_processes,
     the_end_of_a_dispatch_is_told_to_whoever_listens,
+    a_stuck_dispatch_is_told_too_and_its_end_when_it_is_free_again,
     six_processes_may_start_at_once_on_an_empty_database,
 );
 
@@ -95,6 +98,33 @@ async fn the_end_of_a_dispatch_is_told_to_whoever_listens(database: TestDatabase
     let only = rig.broker.next(&cancellations).await;
     assert_eq!(only.delivery.data, told[0].delivery.data);
     assert!(rig.broker.take(&cancellations).await.is_none());
+    rig.end(&[]).await;
+}
+
+async fn a_stuck_dispatch_is_told_too_and_its_end_when_it_is_free_again(database: TestDatabase) {
+    // Nobody answers, neither to the first command nor to the one that would undo it.
+    let rig = Rig::with(WAYBILL, database, |program| {
+        program
+            .roles("gateway,relay,saga")
+            .set("WAYBILL_SAGA_STEP_TIMEOUT", "100ms")
+            .set("WAYBILL_SAGA_STEP_ATTEMPTS", "1")
+    })
+    .await;
+    let everything = rig.broker.tap("dispatch.events", "#").await;
+    let stuck = run_to_end(&rig.client, request("m-1")).await;
+    assert_eq!(stuck.state(), DispatchState::Stuck);
+    let message = rig.broker.next(&everything).await;
+    assert_eq!(message.delivery.routing_key.as_str(), "dispatch.stuck");
+    let event = DispatchStuck::decode(message.delivery.data.as_slice()).unwrap();
+    assert_eq!((&*event.dispatch_id, &*event.order_id), (&*stuck.dispatch_id, "order-m-1"));
+    assert_eq!((&*event.step, &event.reason), ("accept_order", &stuck.reason));
+    let others = rig.program.beside().roles("order,payment,dispatch").start_whole().await;
+    let message = rig.broker.next(&everything).await;
+    let event = DispatchCancelled::decode(message.delivery.data.as_slice()).unwrap();
+    assert_eq!(event.dispatch_id, stuck.dispatch_id);
+    rig.books().settled().await;
+    assert!(rig.broker.take(&everything).await.is_none(), "each is told once");
+    end_all(vec![others]).await;
     rig.end(&[]).await;
 }
 
