@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Prints the path of a Python that has the packages of deploy/examples/python/requirements.txt, and makes it first
 # where it is missing: a virtual environment below .local. Where it cannot be had, without the network for example, it
-# says SKIPPED with the reason and ends with 3.
+# says SKIPPED with the reason and ends with 3; so it does for five minutes more without trying again, because every
+# test asks.
 set -euo pipefail
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 REQUIREMENTS=$ROOT/deploy/examples/python/requirements.txt
+SKIPPED=$ROOT/.local/python.skipped
 
 skip() {
+  printf '%s\n' "$*" >"$SKIPPED"
   log "SKIPPED: the participant in Python is not tested: $*"
   exit 3
 }
@@ -19,6 +22,10 @@ mkdir -p "$ROOT/.local"
 exec 8>>"$ROOT/.local/python.lock"
 flock 8
 # In a subshell, because it ends the shell where it fails.
+if [[ -n $(find "$SKIPPED" -mmin -5 2>/dev/null) ]]; then
+  log "SKIPPED: the participant in Python is not tested: $(<"$SKIPPED")"
+  exit 3
+fi
 has_venv || (install_package python3-venv) || true
 has_venv || skip "there is no Python from 3.10 on with venv (Debian package python3-venv)"
 
