@@ -24,7 +24,7 @@ Examples:
 
 For a dispatch it holds at once, for all else within a second. What was sent before is not called back.")]
 pub(crate) struct Pause {
-    /// all, saga:<name>, participant:<name> or dispatch:<id>
+    /// `all`, `saga:<name>`, `participant:<name>` or `dispatch:<id>`
     scope: String,
     #[command(flatten)]
     why: Why,
