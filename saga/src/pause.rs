@@ -2,7 +2,7 @@
 //!
 //! No command is sent for what is paused, and none of its deadlines takes effect. A message that would have
 //! one sent, or that is for something paused, is parked in the transaction that consumes it, under the
-//! pause that holds it, and handled when that is lifted ([`resume`]). So nothing is lost, and nothing waits in
+//! pause that holds it, and handled when that is lifted (`resume`). So nothing is lost, and nothing waits in
 //! a queue where its attempts would be counted.
 //!
 //! A dispatch is paused by a mark on its row, under its lock: from the commit on nothing is sent. What is wider
