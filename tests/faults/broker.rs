@@ -158,7 +158,10 @@ async fn everything_ends_when_the_broker_crashes() {
 async fn everything_ends_when_the_broker_loses_its_disk() {
     let (node, database) = (Node::start().await, TestDatabase::postgres().await);
     let broker = TestBroker::at(node.url()).await;
-    let program = program(WAYBILL, &database, &broker).set("WAYBILL_SAGA_STEP_TIMEOUT", "1s");
+    // What was lost is asked for again soon, and no step is given up because the broker was away for long.
+    let program = program(WAYBILL, &database, &broker)
+        .set("WAYBILL_SAGA_STEP_TIMEOUT", "1s")
+        .set("WAYBILL_SAGA_STEP_ATTEMPTS", "1000");
     let process = program.start_whole().await;
     let mut load = Load::start(&program.client(), requests(300), IN_FLIGHT);
     load.reached(150).await;
