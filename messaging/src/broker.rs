@@ -49,6 +49,7 @@ pub struct Broker {
 pub(crate) struct Link {
     connection: Arc<Connection>,
     given_up: CancellationToken,
+    over: CancellationToken,
     /// `None` while the broker has blocked it, else since when it has not.
     unblocked: watch::Receiver<Option<Instant>>,
     /// When the last confirm came, on any channel.
@@ -83,13 +84,6 @@ impl Broker {
         queues::answers(&self.settings.url, queue).await
     }
 
-    /// A new channel, as soon as there is a connection. `None` once the supervisor has stopped.
-    ///
-    /// Errors: the channel could not be opened in time; ask again.
-    pub async fn channel(&self) -> Option<Result<Channel, String>> {
-        Some(self.link().await?.channel().await)
-    }
-
     /// The connection, as soon as there is one. `None` once the supervisor has stopped.
     pub(crate) async fn link(&self) -> Option<Link> {
         self.link.clone().wait_for(Option::is_some).await.ok()?.clone()
@@ -108,6 +102,11 @@ impl Link {
     /// supervisor then makes a new one.
     pub(crate) fn give_up(&self) {
         self.given_up.cancel();
+    }
+
+    /// Waits until the connection has ended. Not everything that lapin has in hand then is told so.
+    pub(crate) async fn over(&self) {
+        self.over.cancelled().await;
     }
 
     /// Notes that a confirm has come.
@@ -202,10 +201,13 @@ impl Supervisor {
         // Exactly one listener: two would take each other's events.
         let mut events = Box::pin(connection.events_listener());
         let (blocking, unblocked) = watch::channel(Some(Instant::now()));
-        let (connection, given_up) = (Arc::new(connection), CancellationToken::new());
+        let connection = Arc::new(connection);
+        let (given_up, over) = (CancellationToken::new(), CancellationToken::new());
+        let _over = over.clone().drop_guard();
         let link = Link {
             connection: Arc::clone(&connection),
             given_up: given_up.clone(),
+            over,
             unblocked,
             answered: Arc::new(Mutex::new(Instant::now())),
         };

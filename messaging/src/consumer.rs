@@ -30,7 +30,7 @@ pub use self::bury::BuryBrokerLetters;
 use crate::{
     Envelope, Failure, Store, StoreError, TraceContext, Tx,
     backoff::Backoff,
-    broker::{ANSWER_TIMEOUT, Broker, in_time},
+    broker::{ANSWER_TIMEOUT, Broker, Link, in_time},
     fault::{self, Point},
     health::{Health, Status},
     inbox::Reply,
@@ -133,16 +133,12 @@ impl<H: Handler> Consumer<H> {
     pub async fn run(self, stop: CancellationToken) {
         let mut failures = 0;
         loop {
-            let channel = tokio::select! {
+            let link = tokio::select! {
                 () = stop.cancelled() => return,
-                channel = self.broker.channel() => channel,
+                link = self.broker.link() => link,
             };
-            let end = match channel {
-                None => return,
-                Some(Ok(channel)) => self.consume(&channel, &stop, &mut failures).await,
-                Some(Err(reason)) => Err(reason),
-            };
-            let Err(reason) = end else { return };
+            let Some(link) = link else { return };
+            let Err(reason) = self.consume(&link, &stop, &mut failures).await else { return };
             failures += 1;
             self.health.set(self.settings.part, Status::Down(reason));
             tokio::select! {
@@ -153,14 +149,10 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Consumes on one channel until it breaks (`Err` says why) or all is to stop.
-    async fn consume(
-        &self,
-        channel: &Channel,
-        stop: &CancellationToken,
-        failures: &mut u32,
-    ) -> Result<(), String> {
+    async fn consume(&self, link: &Link, stop: &CancellationToken, failures: &mut u32) -> Result<(), String> {
+        let channel = link.channel().await?;
         // Again, because the queue may be what broke the last channel.
-        in_time("declare topology", self.broker.topology().declare(channel)).await?;
+        in_time("declare topology", self.broker.topology().declare(&channel)).await?;
         self.has_leader().await?;
         let (prefetch, own) = (self.settings.prefetch, BasicQosOptions { global: false });
         in_time("set the prefetch", channel.basic_qos(prefetch, own)).await?;
@@ -174,6 +166,7 @@ impl<H: Handler> Consumer<H> {
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = link.over() => return Err("the connection is over".to_owned()),
                 next = deliveries.next() => next,
             };
             let mut batch = vec![delivery(next)?];
@@ -190,10 +183,10 @@ impl<H: Handler> Consumer<H> {
                     }
                 }
             }
-            self.handle(batch, stop).await?;
+            self.handle(&channel, batch, stop).await?;
             over?;
         }
-        self.leave(channel, tag).await;
+        self.leave(&channel, tag).await;
         Ok(())
     }
 
@@ -239,8 +232,13 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Handles and acknowledges a batch. `Err`: the channel is of no use any more.
-    async fn handle(&self, mut batch: Vec<Delivery>, stop: &CancellationToken) -> Result<(), String> {
-        let Some(last) = batch.last().map(|delivery| delivery.acker.clone()) else { return Ok(()) };
+    async fn handle(
+        &self,
+        channel: &Channel,
+        mut batch: Vec<Delivery>,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        let Some(last) = batch.last().map(|delivery| delivery.delivery_tag) else { return Ok(()) };
         self.metrics.redelivered(batch.iter().filter(|delivery| delivery.redelivered).count() as u64);
         let (begun, size) = (Instant::now(), batch.len() as u64);
         let handled = self.settle(&mut batch, stop).await;
@@ -250,12 +248,11 @@ impl<H: Handler> Consumer<H> {
             return Err("the batch could not be written down: redelivery follows".to_owned());
         }
         fault::reach(Point::BeforeAck, self.settings.part);
-        // All deliveries up to the last one have been settled, so one acknowledgement speaks for all.
-        match last.ack(BasicAckOptions { multiple: true }).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("the channel closed before the acknowledgement: redelivery follows".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+        // All deliveries up to the last one have been settled, so one acknowledgement speaks for all. Not by
+        // the delivery's own `acker`: lapin forgets what that is asked while the connection ends, for ever.
+        let acknowledging = channel.basic_ack(last, BasicAckOptions { multiple: true });
+        let acknowledged = in_time("acknowledge", acknowledging).await;
+        acknowledged.map_err(|reason| format!("{reason}; redelivery follows"))
     }
 
     /// Stops deliveries and closes the channel: the broker takes back what was prefetched.

@@ -176,7 +176,8 @@ async fn reads(channel: &Channel, full_name: &str, patience: Duration) -> Result
         Ok(Ok(message)) => {
             if let Some(message) = message {
                 let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-                message.acker.nack(options).await?;
+                // Not by its `acker`, which may never answer (see `Consumer::handle`).
+                channel.basic_nack(message.delivery_tag, options).await?;
             }
             Ok(true)
         }

@@ -4,10 +4,12 @@
 
 mod rig;
 
+use std::sync::Arc;
+
 use lapin::BasicProperties;
 use rig::{Recorder, Rig, Seen, message};
 use waybill_messaging::Failure;
-use waybill_test_support::{TestDatabase, on_both_databases};
+use waybill_test_support::{Proxy, TestDatabase, on_both_databases};
 
 on_both_databases!(
     a_repeated_message_has_one_effect_and_gets_the_recorded_reply_again,
@@ -19,6 +21,7 @@ on_both_databases!(
     a_malformed_message_is_buried_with_its_body,
     a_panicking_handler_counts_as_a_transient_failure,
     a_deleted_queue_is_declared_and_consumed_again,
+    a_consumer_comes_back_however_often_its_connection_breaks_under_an_acknowledgement,
 );
 
 fn seen(message_id: &str, attempt: u32) -> Seen {
@@ -164,5 +167,24 @@ async fn a_deleted_queue_is_declared_and_consumed_again(database: TestDatabase) 
     rig.broker.delete("order").await;
     rig.send(vec![message("m-1")]).await;
     assert_eq!(told.recv().await.unwrap(), seen("m-1", 1));
+    rig.end().await;
+}
+
+/// Each message breaks the connection while it is handled, so that its acknowledgement meets every moment of
+/// the connection's end.
+async fn a_consumer_comes_back_however_often_its_connection_breaks_under_an_acknowledgement(
+    database: TestDatabase,
+) {
+    const MESSAGES: usize = 60;
+    let mut rig = Rig::new(database).await;
+    let proxy = Arc::new(Proxy::for_url(rig.broker.url()).await);
+    let breaking = Arc::clone(&proxy);
+    let (handler, _told) = Recorder::new(move |_| {
+        breaking.cut();
+        Ok(())
+    });
+    rig.consume_by(&proxy, handler).await;
+    rig.send((0..MESSAGES).map(|n| message(&format!("m-{n:02}"))).collect()).await;
+    rig.until("every effect", async || effects(&rig).await.len() == MESSAGES).await;
     rig.end().await;
 }

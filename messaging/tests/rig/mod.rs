@@ -17,7 +17,7 @@ use waybill_messaging::{
     outbox, relay,
     topology::{self, QueueType, Topology},
 };
-use waybill_test_support::{TestBroker, TestDatabase};
+use waybill_test_support::{Proxy, TestBroker, TestDatabase};
 
 /// Longer than anything here takes on a busy machine; nothing waits for it to pass.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -78,18 +78,30 @@ impl Rig {
 
     /// Starts a consumer of queue `order` with this handler.
     pub async fn consume<H: Handler>(&mut self, handler: H) {
+        self.consume_from(self.settled.clone(), 64, 32, handler).await;
+    }
+
+    /// The same over a connection of its own, which goes by way of `proxy`; one message at a time.
+    pub async fn consume_by<H: Handler>(&mut self, proxy: &Proxy, handler: H) {
+        let url = proxy.url(self.broker.url());
+        let settings = broker::Settings { url, topology: topology(&self.broker) };
+        let (connected, supervisor) = Broker::new(settings, "broker-consume", self.health.clone());
+        self.tasks.spawn(supervisor.run(self.stop.clone()));
+        self.consume_from(connected, 1, 1, handler).await;
+    }
+
+    async fn consume_from<H: Handler>(&mut self, broker: Broker, prefetch: u16, batch: usize, handler: H) {
         let settings = consumer::Settings {
             part: "order",
             queue: topology::ORDER,
             dead: false,
-            prefetch: 64,
-            batch: 32,
+            prefetch,
+            batch,
             handler_timeout: Duration::from_secs(20),
             max_attempts: 3,
             retry: Backoff { first: Duration::from_millis(20), most: Duration::from_millis(100) },
         };
-        let consumer =
-            Consumer::new(settings, self.settled.clone(), self.store.clone(), handler, self.health.clone());
+        let consumer = Consumer::new(settings, broker, self.store.clone(), handler, self.health.clone());
         self.tasks.spawn(consumer.run(self.stop.clone()));
         self.up("order").await;
     }
