@@ -99,6 +99,9 @@ pub struct Settings {
     pub max_attempts: u32,
     /// Pause before the next attempt.
     pub retry: Backoff,
+    /// A subscription that brings nothing for so long (a random time from half of it to the whole) is made
+    /// anew: the broker does not always say that it is over.
+    pub idle: Duration,
 }
 
 /// One consumer of one queue.
@@ -111,6 +114,14 @@ pub struct Consumer<H> {
     metrics: metrics::Consumer,
     /// Whether the last subscription found nobody.
     leaderless: AtomicBool,
+}
+
+/// How a subscription ended in order.
+enum End {
+    /// All is to stop.
+    Stopped,
+    /// It brought nothing for long.
+    Idle,
 }
 
 impl<H: Handler> Consumer<H> {
@@ -138,7 +149,11 @@ impl<H: Handler> Consumer<H> {
                 link = self.broker.link() => link,
             };
             let Some(link) = link else { return };
-            let Err(reason) = self.consume(&link, &stop, &mut failures).await else { return };
+            let reason = match self.consume(&link, &stop, &mut failures).await {
+                Ok(End::Stopped) => return,
+                Ok(End::Idle) => continue,
+                Err(reason) => reason,
+            };
             failures += 1;
             self.health.set(self.settings.part, Status::Down(reason));
             tokio::select! {
@@ -148,11 +163,17 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Consumes on one channel until it breaks (`Err` says why) or all is to stop.
-    async fn consume(&self, link: &Link, stop: &CancellationToken, failures: &mut u32) -> Result<(), String> {
+    /// Consumes on one channel until it breaks (`Err` says why), brings nothing for long, or all is to stop.
+    async fn consume(
+        &self,
+        link: &Link,
+        stop: &CancellationToken,
+        failures: &mut u32,
+    ) -> Result<End, String> {
         let channel = link.channel().await?;
+        let Settings { queue, dead, .. } = self.settings;
         // Again, because the queue may be what broke the last channel.
-        in_time("declare topology", self.broker.topology().declare(&channel)).await?;
+        in_time("declare the queue", self.broker.topology().declare_for(&channel, queue, dead)).await?;
         self.has_leader().await?;
         let (prefetch, own) = (self.settings.prefetch, BasicQosOptions { global: false });
         in_time("set the prefetch", channel.basic_qos(prefetch, own)).await?;
@@ -162,12 +183,14 @@ impl<H: Handler> Consumer<H> {
         let mut deliveries = self.subscribed(consuming).await?;
         self.health.set(self.settings.part, Status::Up);
         *failures = 0;
-        loop {
+        let idle = Backoff { first: self.settings.idle, most: self.settings.idle }.delay(1);
+        let end = loop {
             let next = tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break End::Stopped,
                 () = link.over() => return Err("the connection is over".to_owned()),
                 next = deliveries.next() => next,
+                () = sleep(idle) => break End::Idle,
             };
             let mut batch = vec![delivery(next)?];
             let mut over = Ok(());
@@ -185,9 +208,9 @@ impl<H: Handler> Consumer<H> {
             }
             self.handle(&channel, batch, stop).await?;
             over?;
-        }
+        };
         self.leave(&channel, tag).await;
-        Ok(())
+        Ok(end)
     }
 
     /// The broker has just answered on this channel: when it is silent now, it is the queue that has nobody.

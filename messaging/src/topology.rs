@@ -114,20 +114,33 @@ impl Topology {
     /// Errors: the broker is away, or something of that name exists with other properties
     /// (406 `PRECONDITION_FAILED`), which only an operator can resolve.
     pub async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
+        self.declare_exchanges(channel).await?;
+        for queue in QUEUES {
+            self.declare_one(channel, queue, true).await?;
+            self.declare_one(channel, queue, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Declares what the consumer of one queue needs. The queues of others stay alone: RabbitMQ does not tell
+    /// the consumer of a deleted queue when somebody else has declared it again meanwhile.
+    pub(crate) async fn declare_for(
+        &self,
+        channel: &Channel,
+        queue: Queue,
+        dead: bool,
+    ) -> Result<(), lapin::Error> {
+        self.declare_exchanges(channel).await?;
+        self.declare_one(channel, queue, dead).await
+    }
+
+    async fn declare_exchanges(&self, channel: &Channel) -> Result<(), lapin::Error> {
         for exchange in [Exchange::Dispatch, Exchange::Events, Exchange::Dead] {
             let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
             let name = short(&self.exchange(exchange));
             channel.exchange_declare(name, exchange.kind(), options, FieldTable::default()).await?;
         }
-        for queue in QUEUES {
-            self.declare_queue(channel, queue).await?;
-        }
         Ok(())
-    }
-
-    async fn declare_queue(&self, channel: &Channel, queue: Queue) -> Result<(), lapin::Error> {
-        self.declare_one(channel, queue, true).await?;
-        self.declare_one(channel, queue, false).await
     }
 
     /// Declares a queue, or the one of its dead letters, with its bindings.

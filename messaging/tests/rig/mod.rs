@@ -100,6 +100,7 @@ impl Rig {
             handler_timeout: Duration::from_secs(20),
             max_attempts: 3,
             retry: Backoff { first: Duration::from_millis(20), most: Duration::from_millis(100) },
+            idle: Duration::from_secs(20),
         };
         let consumer = Consumer::new(settings, broker, self.store.clone(), handler, self.health.clone());
         self.tasks.spawn(consumer.run(self.stop.clone()));

@@ -1,6 +1,6 @@
 //! Subscriptions that end in every way there is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, mpsc};
 use waybill_messaging::{Envelope, Failure, Handler, Outcome, Received, StoreError, Tx};
@@ -15,6 +15,7 @@ use crate::stage::Stage;
 
 on_both_databases!(
     however_a_subscription_ends_another_is_made_and_health_tells,
+    a_subscription_that_the_broker_has_forgotten_is_made_anew,
     deliveries_that_come_just_before_the_end_are_handled_and_another_subscription_is_made,
     a_channel_that_closes_between_delivery_and_acknowledgement_is_acknowledged_on_the_next_one,
 );
@@ -102,6 +103,23 @@ async fn however_a_subscription_ends_another_is_made_and_health_tells(database: 
     subscription.accept();
     stage.up("order").await;
     stage.up("broker-consume").await;
+    stage.end().await;
+}
+
+/// As RabbitMQ does when a queue is deleted and somebody declares it again at once: nobody tells its consumer.
+async fn a_subscription_that_the_broker_has_forgotten_is_made_anew(database: TestDatabase) {
+    let mut stage = Stage::by_hand_off(database).await;
+    let (handler, _gate, _told) = Gated::new(1);
+    stage.consume_renewing(Duration::from_secs(1), handler);
+    let forgotten = stage.subscription().await;
+    forgotten.accept();
+    stage.up("order").await;
+    let renewed = stage.subscription().await;
+    assert_eq!(renewed.queue, "order");
+    renewed.accept();
+    renewed.deliver(1, "order.command", "m-1");
+    assert_eq!(acknowledgement(&mut stage).await.channel, renewed.channel);
+    assert_eq!(effects(&stage).await, ["m-1"]);
     stage.end().await;
 }
 

@@ -71,6 +71,11 @@ impl Stage {
 
     /// Starts a consumer of queue `order`.
     pub fn consume(&mut self, handler: impl Handler) {
+        self.consume_renewing(Duration::from_mins(10), handler);
+    }
+
+    /// The same, with a subscription that is made anew after so long.
+    pub fn consume_renewing(&mut self, idle: Duration, handler: impl Handler) {
         let settings = consumer::Settings {
             part: "order",
             queue: topology::ORDER,
@@ -80,6 +85,7 @@ impl Stage {
             handler_timeout: Duration::from_mins(1),
             max_attempts: 3,
             retry: Backoff { first: Duration::from_millis(20), most: Duration::from_millis(100) },
+            idle,
         };
         let (broker, store, health) = (self.consuming.clone(), self.store.clone(), self.health.clone());
         let consumer = Consumer::new(settings, broker, store, handler, health);

@@ -1,6 +1,8 @@
 //! Which consumers the roles of this process need: one for the queue of each role, and one that takes the
 //! dead letters of that queue into the table.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use waybill_messaging::{
@@ -15,6 +17,10 @@ use waybill_worker::{dispatch, order, payment};
 
 use super::{Stores, definitions};
 use crate::config::{self, Config, Role};
+
+/// A consumer that its broker has forgotten is silent for so long at most. A saga's step waits longer
+/// (`saga.step_timeout`) before it is sent again.
+const IDLE: Duration = Duration::from_secs(20);
 
 /// Starts them.
 pub(super) fn start(
@@ -109,6 +115,7 @@ impl Start<'_> {
             handler_timeout: config.handler_timeout,
             max_attempts: config.max_attempts,
             retry: Backoff { first: config.retry_delay, most: config.retry_max_delay },
+            idle: IDLE,
         }
     }
 }
