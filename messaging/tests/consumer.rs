@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lapin::BasicProperties;
 use rig::{Recorder, Rig, Seen, message};
 use waybill_messaging::Failure;
-use waybill_test_support::{Proxy, TestDatabase, on_both_databases};
+use waybill_test_support::{Proxy, TestDatabase, on_both_databases, patience::until};
 
 on_both_databases!(
     a_repeated_message_has_one_effect_and_gets_the_recorded_reply_again,
@@ -34,7 +34,7 @@ async fn effects(rig: &Rig) -> Vec<String> {
 
 async fn buried(rig: &Rig, count: i64) {
     let sql = "SELECT count(*) FROM dead_letters";
-    rig.until("buried", async || rig.database.number(sql).await == count).await;
+    until("buried", async || rig.database.number(sql).await == count).await;
 }
 
 async fn a_repeated_message_has_one_effect_and_gets_the_recorded_reply_again(database: TestDatabase) {
@@ -46,7 +46,7 @@ async fn a_repeated_message_has_one_effect_and_gets_the_recorded_reply_again(dat
         rig.send(vec![message("m-1")]).await;
     }
     for _ in 0..3 {
-        rig.until("a reply", async || {
+        until("a reply", async || {
             let Some(reply) = rig.broker.take(&replies).await else { return false };
             assert_eq!(reply.properties.message_id().as_ref().unwrap().as_str(), "m-1:reply");
             assert_eq!(reply.data, b"noted");
@@ -67,7 +67,7 @@ async fn the_same_message_twice_in_one_batch_has_one_effect(database: TestDataba
     let (handler, _told) = Recorder::new(|_| Ok(()));
     rig.consume(handler).await;
     let replies = "SELECT count(*) FROM inbox";
-    rig.until("handled", async || rig.database.number(replies).await == 2).await;
+    until("handled", async || rig.database.number(replies).await == 2).await;
     assert_eq!(effects(&rig).await, ["m-1", "m-2"]);
     rig.end().await;
 }
@@ -82,7 +82,7 @@ async fn a_transient_failure_is_tried_again_with_the_attempt_in_the_header(datab
     for attempt in 1..=3 {
         assert_eq!(told.recv().await.unwrap(), seen("m-1", attempt));
     }
-    rig.until("the effect", async || effects(&rig).await == ["m-1"]).await;
+    until("the effect", async || effects(&rig).await == ["m-1"]).await;
     assert_eq!(rig.database.number("SELECT count(*) FROM dead_letters").await, 0);
     rig.end().await;
 }
@@ -124,7 +124,7 @@ async fn one_poison_message_in_a_batch_does_not_spoil_the_others(database: TestD
         _ => Ok(()),
     });
     rig.consume(handler).await;
-    rig.until("the rest", async || effects(&rig).await.len() == 19).await;
+    until("the rest", async || effects(&rig).await.len() == 19).await;
     buried(&rig, 1).await;
     assert_eq!(rig.database.texts("SELECT message_id FROM dead_letters").await, ["m-07"]);
     rig.end().await;
@@ -155,7 +155,7 @@ async fn a_panicking_handler_counts_as_a_transient_failure(database: TestDatabas
     });
     rig.consume(handler).await;
     rig.send(vec![message("m-1")]).await;
-    rig.until("the effect", async || effects(&rig).await == ["m-1"]).await;
+    until("the effect", async || effects(&rig).await == ["m-1"]).await;
     assert_eq!((told.recv().await.unwrap(), told.recv().await.unwrap()), (seen("m-1", 1), seen("m-1", 2)));
     rig.end().await;
 }
@@ -185,6 +185,6 @@ async fn a_consumer_comes_back_however_often_its_connection_breaks_under_an_ackn
     });
     rig.consume_by(&proxy, handler).await;
     rig.send((0..MESSAGES).map(|n| message(&format!("m-{n:02}"))).collect()).await;
-    rig.until("every effect", async || effects(&rig).await.len() == MESSAGES).await;
+    until("every effect", async || effects(&rig).await.len() == MESSAGES).await;
     rig.end().await;
 }

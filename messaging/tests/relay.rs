@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rig::{Append, Rig, message, relay_settings, store_settings};
 use waybill_messaging::{Clock, Failure, Store, StoreError, Timestamp, Transaction, Tx, outbox, relay};
-use waybill_test_support::{TestBroker, TestDatabase, on_both_databases};
+use waybill_test_support::{TestBroker, TestDatabase, on_both_databases, patience::until};
 
 on_both_databases!(
     what_is_committed_is_published_and_its_row_goes,
@@ -77,7 +77,7 @@ async fn an_unroutable_message_is_parked_and_goes_out_when_the_binding_is_back(d
     let rig = Rig::new(database).await;
     rig.broker.unbind("order", "dispatch", "order.command").await;
     rig.send(vec![message("m-1")]).await;
-    rig.until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 1).await;
+    until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 1).await;
     let error = rig.database.texts("SELECT last_error FROM outbox").await;
     assert!(error[0].contains("no queue takes order.command"), "{error:?}");
     rig.broker.bind("order", "dispatch", "order.command").await;
@@ -116,7 +116,7 @@ async fn a_message_that_the_broker_refuses_is_tried_again_and_parked_in_the_end(
     rig.outbox_holds(0).await;
     rig.send(vec![refused]).await;
     let parked = "SELECT count(*) FROM outbox WHERE state = 'REJECTED' AND publish_attempts = 3";
-    rig.until("parked", async || rig.database.number(parked).await == 1).await;
+    until("parked", async || rig.database.number(parked).await == 1).await;
     assert_eq!(rig.database.texts("SELECT last_error FROM outbox").await, ["refused by the broker"]);
     rig.end().await;
 }
@@ -141,7 +141,7 @@ async fn a_returned_message_is_known_by_what_went_over_the_wire(database: TestDa
     let mut nowhere = message(&"long".repeat(100));
     "no.such.key".clone_into(&mut nowhere.routing_key);
     rig.send(vec![nowhere]).await;
-    rig.until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 1).await;
+    until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 1).await;
     rig.end().await;
 }
 
@@ -153,7 +153,7 @@ async fn thousands_of_unroutable_messages_hold_up_nobody_and_all_go_out_when_the
     for page in 0..6 {
         rig.send((0..500).map(|n| message(&format!("{page}-{n}"))).collect()).await;
     }
-    rig.until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 3_000).await;
+    until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 3_000).await;
     let mut other = message("other");
     "payment.command".clone_into(&mut other.routing_key);
     rig.send(vec![other]).await;
@@ -195,7 +195,7 @@ async fn a_stalled_relay_cannot_clear_a_row_that_another_has_claimed(database: T
     rig.database.execute(trigger_steals_lease(rig.database.is_postgres())).await;
     let tap = rig.broker.tap("dispatch", "order.command").await;
     rig.send(vec![message("stolen")]).await;
-    rig.until("published", async || rig.broker.take(&tap).await.is_some()).await;
+    until("published", async || rig.broker.take(&tap).await.is_some()).await;
     rig.database.execute("UPDATE outbox SET routing_key = 'order.command'").await;
     assert_eq!(rig.database.number("SELECT count(*) FROM outbox WHERE lease_owner = 'another'").await, 1);
     rig.end().await;

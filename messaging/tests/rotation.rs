@@ -9,7 +9,7 @@ use std::time::Duration;
 use rig::{Append, Recorder, Rig, message};
 use sea_orm::{AccessMode, ConnectionTrait, Database, DatabaseTransaction, IsolationLevel, TransactionTrait};
 use waybill_messaging::{Outgoing, inbox};
-use waybill_test_support::TestDatabase;
+use waybill_test_support::{TestDatabase, patience::until};
 
 /// Heap and indexes of the outbox, all slots.
 const SIZE: &str = "SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits \
@@ -72,7 +72,7 @@ async fn delayed_and_parked_rows_survive_a_change_of_slots() {
     let nowhere = Outgoing { routing_key: "nowhere".to_owned(), ..message("parked") };
     rig.send(vec![message("delayed").available_at(later), nowhere]).await;
     let parked = "SELECT count(*) FROM outbox WHERE state = 'UNROUTABLE'";
-    rig.until("parked", async || rig.database.number(parked).await == 1).await;
+    until("parked", async || rig.database.number(parked).await == 1).await;
     let moved = "SELECT count(*) FROM outbox WHERE message_id IN ('delayed', 'parked') AND slot <> 0";
     let mut round = 0;
     while rig.database.number(moved).await < 2 {
@@ -97,13 +97,13 @@ async fn the_inbox_forgets_whole_slots_even_under_an_old_snapshot() {
     rig.tasks.spawn(inbox::keep(rig.store.clone(), Duration::from_secs(2), rig.stop.clone()));
     rig.send((0..100).map(|n| message(&n.to_string())).collect()).await;
     let rows = "SELECT count(*) FROM inbox";
-    rig.until("handled", async || rig.database.number(rows).await == 100).await;
-    rig.until("forgotten", async || rig.database.number(rows).await == 0).await;
+    until("handled", async || rig.database.number(rows).await == 100).await;
+    until("forgotten", async || rig.database.number(rows).await == 0).await;
     let heap =
         "SELECT sum(pg_relation_size(inhrelid))::bigint FROM pg_inherits WHERE inhparent = 'inbox'::regclass";
     assert_eq!(rig.database.number(heap).await, 0, "nothing of them is left on disk");
     rig.send(vec![message("after")]).await;
-    rig.until("handled", async || rig.database.number(rows).await == 1).await;
+    until("handled", async || rig.database.number(rows).await == 1).await;
     session.rollback().await.unwrap();
     rig.end().await;
 }

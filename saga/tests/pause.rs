@@ -1,16 +1,16 @@
 //! What is paused, on both databases: nothing is sent for it, nothing is lost, and it goes on where it stood.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
+mod rig;
+
 use std::time::Duration;
 
 use prost::Name;
-use waybill_messaging::{
-    Clock, Envelope, Handler, Received, Store, StoreError, StoreSettings, Timestamp, TraceContext,
-    Transaction, Tx, relay::HandOff,
-};
+use rig::{Consume, TIMEOUT, defaults, envelope, open};
+use waybill_messaging::{Clock, Store};
 use waybill_proto::v1;
 use waybill_saga::{
-    Defaults, Definitions, Orchestrator, deadline, order_fulfilment,
+    Definitions, Orchestrator, deadline, order_fulfilment,
     pause::{Resume, SetPause, pauses},
 };
 use waybill_test_support::{TestDatabase, on_both_databases};
@@ -25,9 +25,6 @@ on_both_databases!(
     another_dispatch_is_not_held_up,
 );
 
-const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 struct Rig {
     database: TestDatabase,
     clock: Clock,
@@ -36,32 +33,17 @@ struct Rig {
 }
 
 fn orchestrator() -> Orchestrator {
-    let defaults = Defaults { step_timeout: TIMEOUT, step_attempts: 2, saga_timeout: TIMEOUT * 1_000 };
-    Orchestrator::new(Definitions::new(order_fulfilment(&defaults), &[1], 1).unwrap())
+    Orchestrator::new(Definitions::new(order_fulfilment(&defaults()), &[1], 1).unwrap())
 }
 
 impl Rig {
     async fn new(database: TestDatabase) -> Self {
-        let clock = Clock::stopped_at(START);
-        let settings = StoreSettings {
-            url: database.url().to_owned(),
-            connections: 4,
-            statement_timeout: Duration::from_secs(30),
-            clock: clock.clone(),
-        };
-        let store = Store::open(settings, HandOff::none()).await.unwrap().0;
+        let (clock, store) = open(&database).await;
         Self { database, clock, store, orchestrator: orchestrator() }
     }
 
     async fn handles<M: Name>(&self, id: &str, message: M) {
-        let envelope = Envelope {
-            message_id: format!("{id}:{}", M::NAME),
-            type_name: M::full_name(),
-            correlation_id: id.to_owned(),
-            attempt: 1,
-            body: message.encode_to_vec().into(),
-            ..Envelope::default()
-        };
+        let envelope = envelope(id, &message);
         // One that has not asked lately what is paused.
         self.store.run(Consume { by: orchestrator(), envelope }).await.unwrap();
     }
@@ -114,22 +96,6 @@ impl Rig {
 
     async fn end(self) {
         self.store.close().await;
-    }
-}
-
-struct Consume {
-    by: Orchestrator,
-    envelope: Envelope,
-}
-
-impl Transaction for Consume {
-    const NAME: &'static str = "test.consume";
-    type Output = ();
-
-    async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
-        let (envelope, trace) = (self.envelope.clone(), TraceContext::default());
-        let received = Received { message: self.by.parse(&envelope)?, envelope, trace };
-        self.by.apply(tx, &[&received]).await.map(|_| ())
     }
 }
 

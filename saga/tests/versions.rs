@@ -2,16 +2,14 @@
 //! and handled by one that does, and nothing is guessed.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
-use std::time::Duration;
+mod rig;
 
 use prost::Name;
-use waybill_messaging::{
-    Clock, Envelope, Handler, Received, Store, StoreError, StoreSettings, Timestamp, TraceContext,
-    Transaction, Tx, relay::HandOff,
-};
+use rig::{Consume, TIMEOUT, defaults, envelope, open};
+use waybill_messaging::{Clock, Envelope, Store, StoreError};
 use waybill_proto::v1;
 use waybill_saga::{
-    Census, Defaults, Definition, Definitions, Orchestrator, census, deadline, order_fulfilment, take_parked,
+    Census, Definition, Definitions, Orchestrator, census, deadline, order_fulfilment, take_parked,
 };
 use waybill_test_support::{TestDatabase, on_both_databases};
 
@@ -24,9 +22,6 @@ on_both_databases!(
     a_definition_that_changed_without_a_new_version_is_unknown,
 );
 
-const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
-const TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A database, and the processes on it: before, during and after an upgrade.
 struct Rig {
     database: TestDatabase,
@@ -37,36 +32,20 @@ struct Rig {
 }
 
 fn version(version: u32) -> Definition {
-    let defaults = Defaults { step_timeout: TIMEOUT, step_attempts: 2, saga_timeout: TIMEOUT * 1_000 };
     // Two versions of the same steps: which of them they are is all that matters here.
-    Definition { version, ..order_fulfilment(&defaults).swap_remove(0) }
+    Definition { version, ..order_fulfilment(&defaults()).swap_remove(0) }
 }
 
 impl Rig {
     async fn new(database: TestDatabase) -> Self {
-        let clock = Clock::stopped_at(START);
-        let settings = StoreSettings {
-            url: database.url().to_owned(),
-            connections: 4,
-            statement_timeout: Duration::from_secs(30),
-            clock: clock.clone(),
-        };
-        let store = Store::open(settings, HandOff::none()).await.unwrap().0;
+        let (clock, store) = open(&database).await;
         let old = Orchestrator::new(Definitions::new([version(1)], &[1], 1).unwrap());
         let new = Orchestrator::new(Definitions::new([version(1), version(2)], &[1, 2], 2).unwrap());
         Self { database, clock, store, old, new }
     }
 
     async fn handles<M: Name>(&self, by: &Orchestrator, id: &str, message: M) -> Result<(), StoreError> {
-        let envelope = Envelope {
-            message_id: format!("{id}:{}", M::NAME),
-            type_name: M::full_name(),
-            correlation_id: id.to_owned(),
-            attempt: 1,
-            body: message.encode_to_vec().into(),
-            ..Envelope::default()
-        };
-        self.consumes(by, envelope).await
+        self.consumes(by, envelope(id, &message)).await
     }
 
     async fn consumes(&self, by: &Orchestrator, envelope: Envelope) -> Result<(), StoreError> {
@@ -96,23 +75,6 @@ impl Rig {
 
     async fn end(self) {
         self.store.close().await;
-    }
-}
-
-/// What the consumer does with one message that its inbox does not know.
-struct Consume {
-    by: Orchestrator,
-    envelope: Envelope,
-}
-
-impl Transaction for Consume {
-    const NAME: &'static str = "test.consume";
-    type Output = ();
-
-    async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
-        let (envelope, trace) = (self.envelope.clone(), TraceContext::default());
-        let received = Received { message: self.by.parse(&envelope)?, envelope, trace };
-        self.by.apply(tx, &[&received]).await.map(|_| ())
     }
 }
 

@@ -6,7 +6,7 @@ use prost::Message;
 use tonic::{Code, Status};
 use waybill_gateway::Settings;
 use waybill_proto::v1::{self, DispatchState};
-use waybill_test_support::{TestDatabase, on_both_databases};
+use waybill_test_support::{TestDatabase, on_both_databases, patience::until};
 
 use crate::{
     rig::{Rig, settings},
@@ -36,7 +36,7 @@ async fn cancel(rig: &Rig, dispatch_id: &str) -> Result<v1::Dispatch, Status> {
 /// Cancels, and lets the saga do `decide` once it has been asked.
 async fn cancel_while(rig: &Rig, id: &str, decide: impl Future<Output = ()>) -> Result<v1::Dispatch, Status> {
     let saga = Box::pin(async {
-        rig.until("the question", async || rig.database.number(ASKED).await == 1).await;
+        until("the question", async || rig.database.number(ASKED).await == 1).await;
         decide.await;
     });
     tokio::join!(Box::pin(cancel(rig, id)), saga).0

@@ -10,7 +10,7 @@ use tonic_health::pb::{
 };
 use tonic_reflection::pb::{v1, v1alpha};
 use waybill_messaging::health::Status;
-use waybill_test_support::{TestDatabase, on_both_databases};
+use waybill_test_support::{TestDatabase, on_both_databases, patience::until};
 
 use crate::rig::{PATIENCE, Rig};
 
@@ -74,7 +74,7 @@ async fn health_is_told_by_part_and_withdrawn_before_the_end(database: TestDatab
     assert_eq!(client.check(ask("broker")).await.unwrap_err().code(), Code::NotFound);
     rig.health.set("broker", Status::Down("away".to_owned()));
     let known = async || HealthClient::new(channel(&rig).await).check(ask("broker")).await.is_ok();
-    rig.until("the broker's part", known).await;
+    until("the broker's part", known).await;
     let mut broker = client.watch(ask("broker")).await.unwrap().into_inner();
     assert_eq!(broker.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     rig.health.set("broker", Status::Up);

@@ -12,7 +12,7 @@ use waybill_gateway::Settings;
 use waybill_proto::v1::{
     DispatchReceipt, WatchDispatchRequest, dispatch_gateway_client::DispatchGatewayClient,
 };
-use waybill_test_support::{TestDatabase, on_both_databases};
+use waybill_test_support::{TestDatabase, on_both_databases, patience::until};
 
 use crate::rig::{Rig, narrow, order, settings};
 
@@ -96,7 +96,7 @@ async fn a_client_that_goes_away_does_not_take_the_commit_with_it(database: Test
     drop(client);
     lock.release().await;
     let count = "SELECT count(*) FROM dispatches";
-    rig.until("the commit", async || rig.database.number(count).await == 1).await;
+    until("the commit", async || rig.database.number(count).await == 1).await;
     assert!(rig.request(order("1")).await.unwrap().duplicate);
     rig.end().await;
 }
@@ -113,7 +113,7 @@ async fn streams_beyond_the_limit_are_turned_away_and_calls_are_not(database: Te
     rig.accepted("2").await;
     drop((watching, other));
     let freed = async || rig.client.clone().watch_dispatch(watch.clone()).await.is_ok();
-    rig.until("room for a stream", freed).await;
+    until("room for a stream", freed).await;
     rig.end().await;
 }
 

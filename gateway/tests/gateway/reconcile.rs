@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waybill_gateway::Settings;
 use waybill_proto::v1;
-use waybill_test_support::{TestDatabase, on_both_databases};
+use waybill_test_support::{TestDatabase, on_both_databases, patience::until};
 
 use crate::{
     rig::{Rig, settings},
@@ -37,7 +37,7 @@ async fn what_the_broker_has_lost_is_sent_again_and_what_has_begun_is_not(databa
     saga::stands(&rig.database, &begun, "RUNNING", "RUNNING,PENDING,PENDING,PENDING", 1).await;
     rig.clock.advance(LATE);
     let rig = rig.restart().await;
-    rig.until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
+    until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
     assert_eq!(rig.database.texts(MESSAGES).await, [format!("{lost}|m-lost")]);
     let again = rig.database.query("SELECT body FROM outbox").await;
     assert_eq!(again[0].try_get_by_index::<Vec<u8>>(0).unwrap(), body);
@@ -52,7 +52,7 @@ async fn what_waits_in_the_outbox_is_not_sent_twice(database: TestDatabase) {
     rig.clock.advance(LATE);
     let rig = rig.restart().await;
     // Marked in the same transaction that would have sent the other one again.
-    rig.until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
+    until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
     let again = format!("SELECT count(*) FROM outbox WHERE message_id = '{waiting}'");
     assert_eq!(rig.database.number(&again).await, 1);
     rig.end().await;
@@ -73,7 +73,7 @@ async fn what_is_parked_for_the_end_of_a_pause_is_not_sent_again(database: TestD
     saga::stands(&rig.database, &begun, "RUNNING", "RUNNING,PENDING,PENDING,PENDING", 1).await;
     rig.clock.advance(LATE);
     let rig = rig.restart().await;
-    rig.until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
+    until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
     assert_eq!(rig.database.number("SELECT count(*) FROM outbox").await, 0);
     rig.end().await;
 }
@@ -86,7 +86,7 @@ async fn what_is_new_is_left_alone(database: TestDatabase) {
     rig.accepted("new").await;
     rig.database.execute("DELETE FROM outbox").await;
     let rig = rig.restart().await;
-    rig.until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
+    until("the mark", async || rig.database.texts(MARKED).await == [begun.clone()]).await;
     assert_eq!(rig.database.number("SELECT count(*) FROM outbox").await, 0);
     rig.end().await;
 }
@@ -113,7 +113,7 @@ async fn a_cancel_request_that_the_broker_forgets_is_sent_again(database: TestDa
     rig.database.execute("DELETE FROM outbox").await;
     rig.clock.advance(LATE);
     let rig = rig.restart().await;
-    rig.until("the message", async || rig.database.number("SELECT count(*) FROM outbox").await == 1).await;
+    until("the message", async || rig.database.number("SELECT count(*) FROM outbox").await == 1).await;
     assert_eq!(rig.database.texts(MESSAGES).await, [format!("{lost}:cancel|")]);
     let again: Vec<u8> = rig.database.query(sql).await[0].try_get_by_index(0).unwrap();
     assert_eq!(again, first);
@@ -127,7 +127,7 @@ async fn a_cancel_request_that_waits_in_the_outbox_is_not_sent_twice(database: T
     rig.clock.advance(LATE);
     let rig = rig.restart().await;
     // Forgotten in the same transaction that would have sent the other one again.
-    rig.until("the mark", async || rig.database.texts(KEPT).await == [waiting.clone()]).await;
+    until("the mark", async || rig.database.texts(KEPT).await == [waiting.clone()]).await;
     let again = format!("SELECT count(*) FROM outbox WHERE message_id = '{waiting}:cancel'");
     assert_eq!(rig.database.number(&again).await, 1);
     rig.end().await;
@@ -149,7 +149,7 @@ async fn a_cancel_request_is_kept_until_the_saga_has_decided_it(database: TestDa
     rig.database.execute("DELETE FROM outbox").await;
     rig.clock.advance(LATE);
     let rig = rig.restart().await;
-    rig.until("the marks", async || rig.database.texts(KEPT).await == [open.clone()]).await;
+    until("the marks", async || rig.database.texts(KEPT).await == [open.clone()]).await;
     assert_eq!(rig.database.texts(MESSAGES).await, [format!("{open}:cancel|")], "only that one is sent");
     rig.end().await;
 }

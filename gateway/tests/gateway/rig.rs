@@ -16,7 +16,7 @@ use waybill_gateway::{Gateway, Settings};
 use waybill_messaging::{Clock, Store, StoreSettings, Timestamp, health::Health, relay};
 use waybill_proto::v1::{self, dispatch_gateway_client::DispatchGatewayClient};
 use waybill_saga::{Defaults, Definitions, order_fulfilment};
-use waybill_test_support::TestDatabase;
+use waybill_test_support::{TestDatabase, patience::until};
 
 /// Longer than anything here takes on a busy machine; nothing waits for it to pass.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -117,16 +117,6 @@ impl Rig {
         Gateway::new(self.settings.clone(), store, definitions(), Health::default())
     }
 
-    /// Waits until `condition` holds, which only a database can tell.
-    pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
-        let asking = async {
-            while !condition().await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never came: {what}"));
-    }
-
     /// Waits until the server has read everything that this client has sent before: frames of one
     /// connection are read in their order.
     pub(crate) async fn has_read_all_of(&self, client: &Client) {
@@ -136,7 +126,7 @@ impl Rig {
         if self.database.is_postgres() {
             let waiting = "SELECT count(*) FROM pg_stat_activity \
                            WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            self.until("a commit that waits", async || self.database.number(waiting).await > 0).await;
+            until("a commit that waits", async || self.database.number(waiting).await > 0).await;
         }
     }
 

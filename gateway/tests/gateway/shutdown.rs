@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use waybill_test_support::{TestDatabase, on_both_databases};
+use waybill_test_support::{TestDatabase, on_both_databases, patience::until};
 
 use crate::rig::{PATIENCE, Rig, order};
 
@@ -27,7 +27,7 @@ async fn a_call_in_flight_has_its_receipt_before_the_end(database: TestDatabase)
     drop(client);
     rig.stop.cancel();
     let address = rig.address;
-    rig.until("the closed door", async || TcpStream::connect(address).await.is_err()).await;
+    until("the closed door", async || TcpStream::connect(address).await.is_err()).await;
     assert!(!asked.is_finished());
     lock.release().await;
     assert!(!asked.await.unwrap().unwrap().into_inner().duplicate);

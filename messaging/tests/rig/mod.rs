@@ -17,7 +17,7 @@ use waybill_messaging::{
     outbox, relay,
     topology::{self, QueueType, Topology},
 };
-use waybill_test_support::{Proxy, TestBroker, TestDatabase};
+use waybill_test_support::{Proxy, TestBroker, TestDatabase, patience::until};
 
 /// Longer than anything here takes on a busy machine; nothing waits for it to pass.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -113,20 +113,8 @@ impl Rig {
 
     /// Waits until the outbox holds that many rows.
     pub async fn outbox_holds(&self, rows: u64) {
-        self.until(&format!("outbox of {rows}"), async || {
-            outbox::depth(&self.store).await.unwrap().rows == rows
-        })
-        .await;
-    }
-
-    /// Waits until `condition` holds, which only a database can tell.
-    pub async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
-        let asking = async {
-            while !condition().await {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never came: {what}"));
+        until(&format!("outbox of {rows}"), async || outbox::depth(&self.store).await.unwrap().rows == rows)
+            .await;
     }
 
     pub async fn end(mut self) {
