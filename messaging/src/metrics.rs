@@ -207,6 +207,43 @@ impl Consumer {
     }
 }
 
+/// What the databases are asked for: reads outside transactions have the name `read`.
+#[derive(Clone, Debug)]
+pub(crate) struct Statements {
+    transactions: Counter<u64>,
+    statements: Counter<u64>,
+}
+
+impl Default for Statements {
+    fn default() -> Self {
+        let meter = meter();
+        let transactions = meter
+            .u64_counter("waybill.store.transactions")
+            .with_description("Runs of transactions by name and how they ended")
+            .with_unit("{transaction}");
+        let statements = meter
+            .u64_counter("waybill.store.statements")
+            .with_description("SQL statements by the transaction that they are part of")
+            .with_unit("{statement}");
+        Self { transactions: transactions.build(), statements: statements.build() }
+    }
+}
+
+impl Statements {
+    /// A run has ended that consisted of so many statements.
+    pub(crate) fn ran(&self, transaction: &'static str, statements: u64, is_committed: bool) {
+        let name = KeyValue::new("transaction", transaction);
+        let outcome = if is_committed { "committed" } else { "rolled_back" };
+        self.transactions.add(1, &[name.clone(), KeyValue::new("outcome", outcome)]);
+        self.statements.add(statements, &[name]);
+    }
+
+    /// So many statements outside any transaction.
+    pub(crate) fn read(&self, statements: u64) {
+        self.statements.add(statements, &[KeyValue::new("transaction", "read")]);
+    }
+}
+
 /// What is known of an outbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {

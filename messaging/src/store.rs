@@ -27,6 +27,7 @@ pub use self::{
 use crate::{
     Clock, Failure, StoreError,
     fault::{self, Point},
+    metrics::Statements,
     relay::{HandOff, Settlement},
     slots::OpenSlots,
 };
@@ -58,6 +59,7 @@ struct Inner {
     hand_off: HandOff,
     settlements: mpsc::UnboundedSender<Settlement>,
     open_slots: OpenSlots,
+    metrics: Statements,
 }
 
 impl Store {
@@ -98,22 +100,26 @@ impl Store {
         };
         let begun = self.0.write.begin_with_options(options).await.map_err(|e| classify(&e))?;
         let tx = Tx::new(begun, self);
-        match work.run(&tx).await {
+        let result = work.run(&tx).await;
+        let statements = tx.statements();
+        let result = match result {
             Ok(output) => {
                 fault::reach(Point::BeforeCommit, T::NAME);
-                tx.commit(T::NAME).await?;
-                Ok(output)
+                tx.commit(T::NAME).await.map(|()| output)
             }
             Err(error) => {
                 tx.roll_back().await;
                 Err(error)
             }
-        }
+        };
+        self.0.metrics.ran(T::NAME, statements, result.is_ok());
+        result
     }
 
     /// Reads outside any transaction: `sql` with its parameters `$1`, `$2` …
     pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
         let statement = Statement::from_sql_and_values(self.0.backend, sql, params);
+        self.0.metrics.read(1);
         self.0.read.query_all_raw(statement).await.map_err(|e| classify(&e))
     }
 
@@ -126,6 +132,7 @@ impl Store {
     ) -> Result<Vec<QueryResult>, StoreError> {
         let mut found = Vec::new();
         for statement in rows.statements(self.0.backend, sql, &params) {
+            self.0.metrics.read(1);
             found.extend(self.0.read.query_all_raw(statement).await.map_err(|e| classify(&e))?);
         }
         Ok(found)

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::{Inner, Store, classify};
 use crate::{
     Clock, StoreError,
+    metrics::Statements,
     relay::{HandOff, Settlement},
     slots::OpenSlots,
 };
@@ -48,7 +49,8 @@ impl Store {
         };
         let (settlements, receiver) = mpsc::unbounded_channel();
         let (clock, open_slots) = (settings.clock, OpenSlots::default());
-        let inner = Inner { backend, write, read, clock, hand_off, settlements, open_slots };
+        let metrics = Statements::default();
+        let inner = Inner { backend, write, read, clock, hand_off, settlements, open_slots, metrics };
         Ok((Self(Arc::new(inner)), receiver))
     }
 }

@@ -1,6 +1,9 @@
 //! What a transaction's work sees: statements, the time, and the outbox.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, Statement, Value};
 
@@ -18,6 +21,7 @@ pub struct Tx {
     store: Store,
     now: Timestamp,
     inbox_slot: i64,
+    statements: AtomicU64,
     hand_over: Mutex<Vec<(Reservation, Vec<Outgoing>)>>,
     afterwards: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
@@ -31,6 +35,7 @@ impl Tx {
             store: store.clone(),
             now,
             inbox_slot,
+            statements: AtomicU64::new(0),
             hand_over: Mutex::default(),
             afterwards: Mutex::default(),
         }
@@ -54,21 +59,20 @@ impl Tx {
     /// Runs `sql` with its parameters `$1`, `$2` … and returns how many rows it touched.
     pub async fn execute(&self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
         let statement = Statement::from_sql_and_values(self.store.backend(), sql, params);
-        let result = self.begun.execute_raw(statement).await.map_err(|e| classify(&e))?;
-        Ok(result.rows_affected())
+        self.execute_one(statement).await
     }
 
     /// Reads the rows of `sql` with its parameters `$1`, `$2` …
     pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
         let statement = Statement::from_sql_and_values(self.store.backend(), sql, params);
-        self.begun.query_all_raw(statement).await.map_err(|e| classify(&e))
+        self.query_one(statement).await
     }
 
     /// Runs `sql` over the set `v` of `rows` and returns how many rows it touched.
     pub async fn execute_rows(&self, rows: &Rows, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
         let mut touched = 0;
         for statement in rows.statements(self.store.backend(), sql, &params) {
-            touched += self.begun.execute_raw(statement).await.map_err(|e| classify(&e))?.rows_affected();
+            touched += self.execute_one(statement).await?;
         }
         Ok(touched)
     }
@@ -82,9 +86,25 @@ impl Tx {
     ) -> Result<Vec<QueryResult>, StoreError> {
         let mut found = Vec::new();
         for statement in rows.statements(self.store.backend(), sql, &params) {
-            found.extend(self.begun.query_all_raw(statement).await.map_err(|e| classify(&e))?);
+            found.extend(self.query_one(statement).await?);
         }
         Ok(found)
+    }
+
+    async fn execute_one(&self, statement: Statement) -> Result<u64, StoreError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        let result = self.begun.execute_raw(statement).await.map_err(|e| classify(&e))?;
+        Ok(result.rows_affected())
+    }
+
+    async fn query_one(&self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.begun.query_all_raw(statement).await.map_err(|e| classify(&e))
+    }
+
+    /// How many statements it has consisted of, without begin and commit.
+    pub(super) fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
     }
 
     /// Does `work`, which must not fail or block, once this has been committed for certain: for counting, which

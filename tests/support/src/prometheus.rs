@@ -52,6 +52,15 @@ impl Scrape {
         first
     }
 
+    /// The series of one name, added up by the values of one label.
+    pub fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
+        for ((_, labels), value) in self.samples.iter().filter(|((other, _), _)| other == name) {
+            *sums.entry(labels.get(label).cloned().unwrap_or_default()).or_default() += value;
+        }
+        sums
+    }
+
     /// Every counter with its value.
     pub fn counters(&self) -> impl Iterator<Item = (String, f64)> {
         let is_counter = |name: &str| self.kinds.get(name).is_some_and(|kind| kind == "counter");
