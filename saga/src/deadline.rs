@@ -188,3 +188,6 @@ impl Wake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use waybill_messaging::{
 use waybill_saga::{Defaults, Orchestrator};
 use waybill_test_support::TestDatabase;
 
-const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn defaults() -> Defaults {
@@ -20,14 +20,19 @@ pub(crate) fn defaults() -> Defaults {
 /// A clock that stands still, and the store that goes by it.
 pub(crate) async fn open(database: &TestDatabase) -> (Clock, Store) {
     let clock = Clock::stopped_at(START);
+    let store = open_by(&clock, database).await;
+    (clock, store)
+}
+
+/// A store that goes by this clock.
+pub(crate) async fn open_by(clock: &Clock, database: &TestDatabase) -> Store {
     let settings = StoreSettings {
         url: database.url().to_owned(),
         connections: 4,
         statement_timeout: Duration::from_secs(30),
         clock: clock.clone(),
     };
-    let (store, _) = Store::open(settings, HandOff::none()).await.unwrap();
-    (clock, store)
+    Store::open(settings, HandOff::none()).await.unwrap().0
 }
 
 /// A message about a dispatch, as it would come from the broker.

@@ -1,0 +1,122 @@
+//! Several orchestrators on one database, each with a clock of its own: whatever happens at the same time, every
+//! saga takes one step, and a race has one winner.
+#![expect(clippy::unwrap_used, reason = "a test crate")]
+#![allow(dead_code, reason = "the rig serves several test crates")]
+
+mod rig;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use prost::Name;
+use rig::{Consume, START, TIMEOUT, defaults, envelope, open_by};
+use waybill_messaging::{Clock, Store};
+use waybill_proto::v1;
+use waybill_saga::{Definitions, Orchestrator, deadline, order_fulfilment};
+use waybill_test_support::{TestDatabase, on_both_databases};
+
+on_both_databases!(
+    each_deadline_is_taken_once_though_the_clocks_differ_by_seconds,
+    a_cancellation_and_the_answer_before_the_pivot_have_one_winner,
+);
+
+const DISPATCHES: usize = 60;
+const SKEW: Duration = Duration::from_secs(3);
+
+/// One process.
+struct Node {
+    clock: Clock,
+    store: Store,
+    orchestrator: Orchestrator,
+}
+
+/// One whose clock is right, one that is slow and one that is fast.
+async fn nodes(database: &TestDatabase) -> [Node; 3] {
+    let clocks = [START, START.minus(SKEW), START.plus(SKEW)].map(Clock::stopped_at);
+    let node = async |clock: Clock| Node {
+        store: open_by(&clock, database).await,
+        clock,
+        orchestrator: Orchestrator::new(Definitions::new(order_fulfilment(&defaults()), &[1, 2], 2).unwrap()),
+    };
+    let [right, slow, fast] = clocks;
+    [node(right).await, node(slow).await, node(fast).await]
+}
+
+impl Node {
+    async fn handles<M: Name>(&self, id: &str, message: M) {
+        let consume = Consume { by: self.orchestrator.clone(), envelope: envelope(id, &message) };
+        self.store.run(consume).await.unwrap();
+    }
+
+    /// Takes all that is due by its clock.
+    async fn looks(&self) {
+        while deadline::look(&self.store, &self.orchestrator).await.unwrap() {}
+    }
+}
+
+fn ids() -> impl Iterator<Item = String> {
+    (0..DISPATCHES).map(|number| format!("d-{number:02}"))
+}
+
+fn order_of(id: &str) -> String {
+    format!("o-{id}")
+}
+
+async fn begin(node: &Node) {
+    for id in ids() {
+        node.handles(&id, v1::DispatchRequested { order_id: order_of(&id), ..Default::default() }).await;
+    }
+}
+
+async fn end(nodes: [Node; 3]) {
+    for node in nodes {
+        node.store.close().await;
+    }
+}
+
+async fn each_deadline_is_taken_once_though_the_clocks_differ_by_seconds(database: TestDatabase) {
+    let nodes = nodes(&database).await;
+    begin(&nodes[0]).await;
+    let retried = "SELECT count(*) FROM saga_history WHERE event = 'accept_order_retried'";
+    join_all(nodes.iter().map(Node::looks)).await;
+    assert_eq!(database.number(retried).await, 0, "nothing is due by any clock");
+    // Due by two of the clocks, whatever the jitter; what one of them sends again is not due again by the other.
+    for node in &nodes {
+        node.clock.advance(TIMEOUT + SKEW);
+    }
+    join_all(nodes.iter().map(Node::looks)).await;
+    let instances = i64::try_from(DISPATCHES).unwrap();
+    assert_eq!(database.number(retried).await, instances, "once each");
+    let doubled = "SELECT dispatch_id FROM saga_instances WHERE attempt <> 2 OR version <> 2";
+    assert_eq!(database.texts(doubled).await, Vec::<String>::new());
+    assert_eq!(database.number("SELECT count(*) FROM outbox").await, 2 * instances, "each command twice");
+    end(nodes).await;
+}
+
+async fn a_cancellation_and_the_answer_before_the_pivot_have_one_winner(database: TestDatabase) {
+    let nodes = nodes(&database).await;
+    begin(&nodes[0]).await;
+    for id in ids() {
+        let accepted = v1::OrderAccepted { dispatch_id: id.clone(), order_id: order_of(&id) };
+        nodes[0].handles(&id, accepted).await;
+    }
+    let race = async |id: String| {
+        let (dispatch_id, order_id) = (id.clone(), order_of(&id));
+        let reserved = v1::PaymentReserved { dispatch_id, order_id, ..Default::default() };
+        let (dispatch_id, order_id, reason) = (id.clone(), order_of(&id), "changed my mind".to_owned());
+        let cancel = v1::CancelRequested { dispatch_id, order_id, reason, ..Default::default() };
+        tokio::join!(nodes[1].handles(&id, reserved), nodes[2].handles(&id, cancel));
+    };
+    join_all(ids().map(race)).await;
+    let sent = |command: &str| {
+        let sql = format!("SELECT correlation_id FROM outbox WHERE type = '{command}' ORDER BY 1");
+        let database = &database;
+        async move { database.texts(&sql).await }
+    };
+    let forward = sent("dispatch.v1.CreateDispatch").await;
+    let back = sent("dispatch.v1.ReleasePayment").await;
+    let mut moved = [forward, back].concat();
+    moved.sort();
+    assert_eq!(moved, ids().collect::<Vec<_>>(), "either the pivot or the way back, for each");
+    end(nodes).await;
+}
