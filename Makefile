@@ -45,3 +45,6 @@ lint: ## check format, lints, documentation, dependencies and scripts
 	else echo "SKIPPED: cargo-deny is not installed, licences and advisories were not checked"; fi
 	@if $(call have,shellcheck); then set -x; shellcheck -x deploy/scripts/*.sh .ci/run; \
 	else echo "SKIPPED: shellcheck is not installed, the scripts were not checked"; fi
+	@if $(call have,promtool); then set -x; promtool check rules deploy/prometheus/waybill.rules.yml && \
+	promtool test rules deploy/prometheus/waybill.rules.test.yml; \
+	else echo "SKIPPED: promtool is not installed, the alert rules were not checked"; fi

@@ -2,6 +2,8 @@
 //! and each outcome of publishing, accepting and handling is counted as what it is.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
+use std::{collections::BTreeSet, path::Path};
+
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
     options::{QueueBindOptions, QueueDeclareOptions},
@@ -26,6 +28,7 @@ on_both_databases!(
     what_waits_in_the_outbox_is_told_by_state_and_routing_key,
     sagas_are_told_by_state,
     metrics_are_exported_to_a_collector,
+    alerts_and_dashboard_ask_for_what_there_is,
 );
 
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
@@ -285,4 +288,30 @@ async fn metrics_are_exported_to_a_collector(database: TestDatabase) {
         until(name, async || collector.has_metric(name)).await;
     }
     rig.stop().await;
+}
+
+/// Names that look like a metric of ours.
+fn named(file: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+    words
+        .filter(|word| word.starts_with("waybill_") || word.starts_with("messaging_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Of a process that has done something: a histogram is not there before.
+async fn alerts_and_dashboard_ask_for_what_there_is(database: TestDatabase) {
+    let rig = Rig::new(WAYBILL, database).await;
+    run_to_end(&rig.client, request("m-1")).await;
+    rig.broker.unbind("order", "dispatch", "order.command").await;
+    ask(&rig.client, request("m-2")).await.unwrap();
+    rig.process.measures("a parked row", |scrape| scrape.names().contains("waybill_outbox_parked")).await;
+    let there = rig.process.scrape().await.names();
+    for file in ["prometheus/waybill.rules.yml", "grafana/waybill.json"] {
+        let asked = named(file);
+        let unknown: Vec<_> = asked.difference(&there).collect();
+        assert!(asked.len() > 8 && unknown.is_empty(), "{file} asks for {unknown:?}");
+    }
 }

@@ -172,8 +172,10 @@ impl<H: Handler> Consumer<H> {
     ) -> Result<End, String> {
         let channel = link.channel().await?;
         let Settings { queue, dead, .. } = self.settings;
-        // Again, because the queue may be what broke the last channel.
-        in_time("declare the queue", self.broker.topology().declare_for(&channel, queue, dead)).await?;
+        if *failures > 0 {
+            // Again, because the queue may be what broke the last channel.
+            in_time("declare the queue", self.broker.topology().declare_for(&channel, queue, dead)).await?;
+        }
         self.has_leader().await?;
         let (prefetch, own) = (self.settings.prefetch, BasicQosOptions { global: false });
         in_time("set the prefetch", channel.basic_qos(prefetch, own)).await?;

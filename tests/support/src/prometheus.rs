@@ -1,7 +1,7 @@
 //! Prometheus text as a scraper reads it, and more strictly: what does not follow the format and its naming
 //! rules stops the test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a process said when it was scraped.
 #[derive(Debug, Default)]
@@ -50,6 +50,12 @@ impl Scrape {
         let first = found.next().map(|(_, value)| *value);
         assert!(found.next().is_none(), "more than one {name} {labels:?}");
         first
+    }
+
+    /// The names of all metrics and labels.
+    pub fn names(&self) -> BTreeSet<String> {
+        let all = self.samples.keys().flat_map(|(name, labels)| std::iter::once(name).chain(labels.keys()));
+        all.cloned().collect()
     }
 
     /// The series of one name, added up by the values of one label.
