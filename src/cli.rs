@@ -3,6 +3,7 @@
 
 mod actions;
 mod backoff;
+mod bench;
 mod broken;
 mod cancel;
 mod clean;
@@ -16,6 +17,7 @@ mod find;
 mod follow;
 mod get;
 mod json;
+mod latency;
 mod list;
 mod migrate;
 mod operate;
@@ -68,6 +70,7 @@ enum Command {
     Watch(watch::Args),
     List(list::Args),
     Cancel(cancel::Args),
+    Bench(bench::Args),
     #[command(flatten)]
     Operator(operator::Command),
     Outbox(outbox::Args),
@@ -98,6 +101,7 @@ pub(crate) enum Client {
     Watch(watch::Args),
     List(list::Args),
     Cancel(cancel::Args),
+    Bench(bench::Bench),
     Operator(operator::Command),
 }
 
@@ -116,6 +120,7 @@ impl Cli {
             Command::Watch(args) => Client::Watch(args),
             Command::List(args) => Client::List(args),
             Command::Cancel(args) => Client::Cancel(args),
+            Command::Bench(args) => Client::Bench(args.prepare()?),
             Command::Operator(command) => Client::Operator(command),
         };
         Ok(Task::Client(Box::new(client)))
@@ -182,6 +187,7 @@ impl Client {
             Self::Watch(_) => "waybill watch",
             Self::List(_) => "waybill list",
             Self::Cancel(_) => "waybill cancel",
+            Self::Bench(_) => "waybill bench",
             Self::Operator(command) => command.name(),
         }
     }
@@ -193,6 +199,7 @@ impl Client {
             Self::Watch(args) => args.run().await,
             Self::List(args) => args.run().await,
             Self::Cancel(args) => args.run().await,
+            Self::Bench(bench) => bench.run().await,
             Self::Operator(command) => command.run().await,
         }
     }

@@ -24,7 +24,7 @@ pub(super) type Gateway = DispatchGatewayClient<InterceptedService<Channel, Trac
 /// The same for what operators may do.
 pub(super) type Operator = DispatchOperatorClient<InterceptedService<Channel, TraceContext>>;
 
-const DEFAULT: &str = "http://127.0.0.1:50051";
+pub(super) const DEFAULT: &str = "http://127.0.0.1:50051";
 
 /// How to reach a server.
 #[derive(Debug, Clone, clap::Args)]
@@ -42,6 +42,11 @@ pub(super) struct ClientArgs {
 }
 
 impl ClientArgs {
+    /// For a command that has these flags without `--json`.
+    pub(super) fn new(endpoint: String, timeout: Duration) -> Self {
+        Self { endpoint, timeout, json: false }
+    }
+
     /// Connects within the time-out. A lost connection is later re-opened by the next call.
     pub(super) async fn connect(&self) -> Result<Gateway, Failure> {
         Ok(DispatchGatewayClient::with_interceptor(self.channel().await?, TraceContext))

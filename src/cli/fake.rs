@@ -36,6 +36,8 @@ struct State {
     /// Requests by message id, with how often each was seen.
     seen: HashMap<String, usize>,
     watches: usize,
+    /// Calls are never answered.
+    silent: bool,
 }
 
 /// The gateway; clones share what it has seen.
@@ -46,6 +48,11 @@ impl Fake {
     /// Breaks this many streams before one holds.
     pub(super) fn breaking(breaks: usize) -> Self {
         Self(Arc::new(Mutex::new(State { breaks, ..State::default() })))
+    }
+
+    /// Takes calls, and never answers.
+    pub(super) fn silent() -> Self {
+        Self(Arc::new(Mutex::new(State { silent: true, ..State::default() })))
     }
 
     /// Serves on a free port until the test ends, and returns the address.
@@ -122,6 +129,10 @@ impl DispatchGateway for Fake {
         &self,
         request: Request<DispatchRequested>,
     ) -> Result<Response<DispatchReceipt>, Status> {
+        let silent = self.0.lock().unwrap().silent;
+        if silent {
+            std::future::pending::<()>().await;
+        }
         let receipt = self.answer(request.get_ref());
         receipt.error.as_ref().map_or(Ok(Response::new(receipt.clone())), |error| Err(of_item(error)))
     }

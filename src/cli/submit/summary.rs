@@ -5,8 +5,11 @@ use std::{fmt::Write as _, time::Duration};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::tally::{Latency, Tally};
-use crate::cli::{out, status};
+use super::tally::Tally;
+use crate::cli::{
+    latency::{Latency, shown},
+    out, status,
+};
 
 /// Tables for people.
 pub(super) fn text(tally: &Tally, wait: bool) -> String {
@@ -45,7 +48,7 @@ fn latencies(tally: &Tally) -> String {
     let mut table = out::table(&["Latency", "p50", "p90", "p99", "max"]);
     for (name, latency) in [("request to receipt", &tally.accept), ("receipt to end", &tally.end)] {
         if !latency.is_empty() {
-            let [p50, p90, p99, max] = latency.percentiles().map(shown);
+            let [p50, p90, p99, max] = percentiles_of(latency).map(shown);
             table.add_row([name.to_owned(), p50, p90, p99, max]);
         }
     }
@@ -64,15 +67,6 @@ fn rates(tally: &Tally) -> String {
         parts.push(format!("{} answers asked for another attempt", tally.retried));
     }
     parts.join(", ")
-}
-
-/// Three digits or so.
-fn shown(time: Duration) -> String {
-    match time.as_micros() {
-        0..10_000 => format!("{:.2} ms", time.as_secs_f64() * 1e3),
-        10_000..10_000_000 => format!("{} ms", time.as_millis()),
-        _ => format!("{:.1} s", time.as_secs_f64()),
-    }
 }
 
 /// One JSON value for programs.
@@ -103,11 +97,16 @@ pub(super) fn value(tally: &Tally) -> Value {
     })
 }
 
+/// p50, p90, p99 and the largest.
+fn percentiles_of(latency: &Latency) -> [Duration; 4] {
+    [latency.at(0.5), latency.at(0.9), latency.at(0.99), latency.max()]
+}
+
 fn percentiles(latency: &Latency) -> Value {
     if latency.is_empty() {
         return Value::Null;
     }
-    let [p50, p90, p99, max] = latency.percentiles().map(|time| time.as_secs_f64());
+    let [p50, p90, p99, max] = percentiles_of(latency).map(|time| time.as_secs_f64());
     json!({ "p50": p50, "p90": p90, "p99": p99, "max": max })
 }
 
@@ -118,7 +117,7 @@ mod tests {
     use tokio::time::Instant;
     use tonic::Code;
 
-    use super::{Tally, share, shown, text, value};
+    use super::{Tally, share, text, value};
 
     fn tally() -> Tally {
         let (mut tally, start) = (Tally::new().unwrap(), Instant::now());
@@ -167,10 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_three_digits_or_so() {
+    fn a_share_of_nothing_is_nothing() {
         assert_eq!((share(1, 3), share(0, 0)), ("33.3 %".to_owned(), "0.0 %".to_owned()));
-        assert_eq!(shown(Duration::from_micros(1_234)), "1.23 ms");
-        assert_eq!(shown(Duration::from_millis(56)), "56 ms");
-        assert_eq!(shown(Duration::from_millis(12_340)), "12.3 s");
     }
 }

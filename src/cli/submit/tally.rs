@@ -2,16 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hdrhistogram::Histogram;
 use tokio::time::Instant;
 use tonic::Code;
 
-use crate::cli::Failure;
+use crate::cli::{Failure, latency::Latency};
 
 /// Reasons that are told apart; the rest is counted together.
 const REASONS: usize = 20;
-/// A week, in microseconds; what took longer counts as this.
-const LONGEST: u64 = 7 * 24 * 3_600_000_000;
 const OTHER_REASON: &str = "(other reasons)";
 
 /// An end state and its reason.
@@ -35,32 +32,6 @@ pub(super) struct Tally {
     start: Option<Instant>,
     last_accept: Option<Instant>,
     last_end: Option<Instant>,
-}
-
-/// A distribution of times, in microseconds.
-#[derive(Debug)]
-pub(super) struct Latency(Histogram<u64>);
-
-impl Latency {
-    fn new() -> Result<Self, Failure> {
-        let histogram =
-            Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| Failure::other(error.to_string()))?;
-        Ok(Self(histogram))
-    }
-
-    fn record(&mut self, time: Duration) {
-        self.0.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// p50, p90, p99 and the largest.
-    pub(super) fn percentiles(&self) -> [Duration; 4] {
-        let at = |quantile| Duration::from_micros(self.0.value_at_quantile(quantile));
-        [at(0.5), at(0.9), at(0.99), Duration::from_micros(self.0.max())]
-    }
 }
 
 impl Tally {
@@ -181,7 +152,7 @@ mod tests {
         tally.rejected(Code::InvalidArgument);
         assert_eq!((tally.sent, tally.accepted, tally.duplicates, tally.rejections()), (4, 2, 1, 1));
         assert_eq!(tally.accept_rate(), Some(1.0));
-        let [p50, _, _, max] = tally.accept.percentiles();
+        let [p50, max] = [tally.accept.at(0.5), tally.accept.max()];
         assert!(p50.abs_diff(Duration::from_millis(10)) < Duration::from_micros(50), "{p50:?}");
         assert!(max.abs_diff(Duration::from_millis(30)) < Duration::from_micros(50), "{max:?}");
     }

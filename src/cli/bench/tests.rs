@@ -1,0 +1,76 @@
+//! Runs against a gateway that misbehaves on purpose.
+
+use std::{sync::Arc, time::Duration};
+
+use clap::Parser as _;
+use tokio::time::Instant;
+use tonic::Code;
+
+use super::{Args, Bench, ledger::Ledger, run::Interrupt, tally::Tally};
+use crate::cli::fake::Fake;
+
+#[derive(Debug, clap::Parser)]
+struct Command {
+    #[command(flatten)]
+    args: Args,
+}
+
+async fn bench(fake: &Fake, flags: &str) -> Bench {
+    let endpoint = fake.serve().await;
+    // The gateway does not know of any end.
+    let flags = format!("bench --endpoint {endpoint} --drain-timeout 0s {flags}");
+    Command::try_parse_from(flags.split_whitespace()).unwrap().args.prepare().unwrap()
+}
+
+async fn measure(bench: &Bench, interrupt: &Interrupt) -> Arc<Ledger> {
+    let clients = bench.connect().await.unwrap();
+    let start = Instant::now();
+    let ledger = Arc::new(Ledger::new(start, Tally::new(Duration::ZERO).unwrap(), false));
+    bench.measure(&clients, start, &ledger, interrupt).await.unwrap();
+    ledger
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_in_a_broken_stream_is_an_error_and_the_rest_goes_through_the_next() {
+    let fake = Fake::breaking(1);
+    let bench = bench(&fake, "--streaming --connections 1 --requests 20 --in-flight 4").await;
+    let ledger = measure(&bench, &Interrupt::default()).await;
+    let books = ledger.books();
+    let tally = &books.tally;
+    let lost = tally.errors[&i32::from(Code::Unavailable)];
+    assert!((1..=4).contains(&lost), "{lost}");
+    assert_eq!((tally.sent, tally.accepted), (20, 20 - lost));
+    // Nobody told of an end.
+    assert_eq!((tally.unfinished, tally.ends()), (20 - lost, 0));
+}
+
+#[tokio::test]
+async fn a_load_that_is_stopped_reports_what_was_sent_until_then() {
+    for flags in ["--duration 1h", "--duration 1h --rate 2000", "--duration 1h --streaming"] {
+        let fake = Fake::default();
+        let bench = bench(&fake, flags).await;
+        let interrupt = Interrupt::default();
+        let stop = async {
+            // The fake says nothing by itself.
+            while fake.requests().len() < 10 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            interrupt.stop.cancel();
+        };
+        let (ledger, ()) = tokio::join!(measure(&bench, &interrupt), stop);
+        let books = ledger.books();
+        assert!(books.tally.sent >= 10, "{flags}");
+        assert_eq!(books.tally.accepted, books.tally.sent, "{flags}: all of it is answered");
+        assert_eq!(fake.requests().len() as u64, books.tally.sent, "{flags}");
+    }
+}
+
+#[tokio::test]
+async fn what_finds_no_place_before_the_end_counts_as_not_sent() {
+    let fake = Fake::silent();
+    let bench = bench(&fake, "--duration 200ms --rate 100 --in-flight 1 --timeout 300ms").await;
+    let ledger = measure(&bench, &Interrupt::default()).await;
+    let books = ledger.books();
+    assert_eq!((books.tally.sent, books.tally.not_sent), (1, 19));
+    assert_eq!(books.tally.errors, [(i32::from(Code::DeadlineExceeded), 1)].into());
+}
