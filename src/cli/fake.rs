@@ -19,6 +19,7 @@ use waybill_proto::{
         DispatchTransition, GetDispatchRequest, ListDispatchesRequest, ListDispatchesResponse,
         WatchDispatchRequest,
         dispatch_gateway_server::{DispatchGateway, DispatchGatewayServer},
+        get_dispatch_request::Key,
     },
 };
 
@@ -38,6 +39,8 @@ struct State {
     watches: usize,
     /// Calls are never answered.
     silent: bool,
+    /// Whoever asks for a dispatch by name learns that it has ended; no list shows it.
+    ends: bool,
 }
 
 /// The gateway; clones share what it has seen.
@@ -48,6 +51,12 @@ impl Fake {
     /// Breaks this many streams before one holds.
     pub(super) fn breaking(breaks: usize) -> Self {
         Self(Arc::new(Mutex::new(State { breaks, ..State::default() })))
+    }
+
+    /// Every dispatch has ended as soon as it is asked for.
+    pub(super) fn ending(self) -> Self {
+        self.0.lock().unwrap().ends = true;
+        self
     }
 
     /// Takes calls, and never answers.
@@ -172,8 +181,22 @@ impl DispatchGateway for Fake {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn get_dispatch(&self, _: Request<GetDispatchRequest>) -> Result<Response<Dispatch>, Status> {
-        Err(Status::not_found("unknown"))
+    async fn get_dispatch(&self, request: Request<GetDispatchRequest>) -> Result<Response<Dispatch>, Status> {
+        let message_id = match request.into_inner().key {
+            Some(Key::MessageId(id)) => id,
+            Some(Key::DispatchId(id)) => id.trim_start_matches("d-").to_owned(),
+            Some(Key::OrderId(_)) | None => return Err(Status::not_found("unknown")),
+        };
+        let state = self.0.lock().unwrap();
+        if !state.ends || !state.seen.contains_key(&message_id) {
+            return Err(Status::not_found("unknown"));
+        }
+        Ok(Response::new(Dispatch {
+            dispatch_id: format!("d-{message_id}"),
+            message_id,
+            state: DispatchState::Completed.into(),
+            ..Dispatch::default()
+        }))
     }
 
     async fn list_dispatches(

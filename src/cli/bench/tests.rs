@@ -6,7 +6,7 @@ use clap::Parser as _;
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::{Args, Bench, ledger::Ledger, run::Interrupt, tally::Tally};
+use super::{Args, Bench, ledger::Ledger, mix::Outcome, run::Interrupt, tally::Tally};
 use crate::cli::fake::Fake;
 
 #[derive(Debug, clap::Parser)]
@@ -17,8 +17,7 @@ struct Command {
 
 async fn bench(fake: &Fake, flags: &str) -> Bench {
     let endpoint = fake.serve().await;
-    // The gateway does not know of any end.
-    let flags = format!("bench --endpoint {endpoint} --drain-timeout 0s {flags}");
+    let flags = format!("bench --endpoint {endpoint} {flags}");
     Command::try_parse_from(flags.split_whitespace()).unwrap().args.prepare().unwrap()
 }
 
@@ -33,7 +32,8 @@ async fn measure(bench: &Bench, interrupt: &Interrupt) -> Arc<Ledger> {
 #[tokio::test]
 async fn what_was_on_its_way_in_a_broken_stream_is_an_error_and_the_rest_goes_through_the_next() {
     let fake = Fake::breaking(1);
-    let bench = bench(&fake, "--streaming --connections 1 --requests 20 --in-flight 4").await;
+    let bench =
+        bench(&fake, "--streaming --connections 1 --requests 20 --in-flight 4 --drain-timeout 0s").await;
     let ledger = measure(&bench, &Interrupt::default()).await;
     let books = ledger.books();
     let tally = &books.tally;
@@ -45,10 +45,27 @@ async fn what_was_on_its_way_in_a_broken_stream_is_an_error_and_the_rest_goes_th
 }
 
 #[tokio::test]
+async fn a_request_whose_receipt_is_lost_is_looked_up_and_an_end_that_no_list_shows_is_asked_for() {
+    let fake = Fake::breaking(1).ending();
+    let bench = bench(&fake, "--streaming --connections 1 --requests 20 --in-flight 4 --poll 1ms").await;
+    let ledger = measure(&bench, &Interrupt::default()).await;
+    let books = ledger.books();
+    let tally = &books.tally;
+    let unavailable = tally.errors[&i32::from(Code::Unavailable)];
+    // The fake had taken one or more of those whose receipts are lost.
+    let taken = fake.requests().len() as u64;
+    assert!(taken > 20 - unavailable, "{taken}");
+    assert_eq!((tally.accepted, tally.ended[&Outcome::Completed]), (taken, taken));
+    assert_eq!((tally.wrong, tally.unfinished), (0, 0));
+    // What has no receipt has no latency.
+    assert_eq!(tally.end.count(), 20 - unavailable);
+}
+
+#[tokio::test]
 async fn a_load_that_is_stopped_reports_what_was_sent_until_then() {
-    for flags in ["--duration 1h", "--duration 1h --rate 2000", "--duration 1h --streaming"] {
+    for flags in ["", "--rate 2000", "--streaming"] {
         let fake = Fake::default();
-        let bench = bench(&fake, flags).await;
+        let bench = bench(&fake, &format!("--duration 1h --drain-timeout 0s {flags}")).await;
         let interrupt = Interrupt::default();
         let stop = async {
             // The fake says nothing by itself.
@@ -68,7 +85,8 @@ async fn a_load_that_is_stopped_reports_what_was_sent_until_then() {
 #[tokio::test]
 async fn what_finds_no_place_before_the_end_counts_as_not_sent() {
     let fake = Fake::silent();
-    let bench = bench(&fake, "--duration 200ms --rate 100 --in-flight 1 --timeout 300ms").await;
+    let bench =
+        bench(&fake, "--duration 200ms --rate 100 --in-flight 1 --timeout 300ms --drain-timeout 0s").await;
     let ledger = measure(&bench, &Interrupt::default()).await;
     let books = ledger.books();
     assert_eq!((books.tally.sent, books.tally.not_sent), (1, 19));
