@@ -184,8 +184,8 @@ impl Books {
         let Open { ticket, outcome, message_id, accepted, place } = open;
         drop(place);
         let server = time::between(dispatch.accepted_at.as_ref(), dispatch.ended_at.as_ref());
-        // The receipt came after acceptance, so that this is never too short; and it is no longer than what
-        // was seen from here, whatever the clocks of the servers say.
+        // Both are dated when their transaction begins: too long by what the receipt took, too short by what
+        // the commit of the end took. And no longer than what was seen from here, whatever the clocks say.
         let seen = now.saturating_sub(ticket.intended);
         let latency =
             server.map_or(seen, |server| (accepted.saturating_sub(ticket.intended) + server).min(seen));

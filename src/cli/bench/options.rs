@@ -56,10 +56,13 @@ not sent.
 Ends are looked for with ListDispatches, a page of hundreds at a time and every --poll, which costs the server \
 least; those that lists do not bring up are asked for one by one, 64 a second. The latency of an end does not \
 depend on --poll: it is the time to the receipt plus the time from acceptance to the end as the server dates \
-them, to the microsecond. So it is too long by at most the time from the commit's date to the receipt, too short by \
-the commit that ends the saga, and off by what the clocks differ where several hosts are servers; it is never \
-longer than until the look that saw the end. With --until ended, a place is free only after such a look: \
-throughput at few in flight is then bounded by --poll.
+them, to the microsecond, at the beginning of the transactions that commit them. So it is too long by at most the \
+time that the commit and the receipt took, too short by the time that the commit of the end took, and off by what \
+the clocks of the servers differ by; it is never longer than until the look that saw the end. With --until ended, \
+a place is free only after such a look: throughput at few in flight is then bounded by --poll.
+
+Rates count what happened from the end of the warm-up until the last of it, the ends that came after the load \
+included. Counts include the warm-up; latencies are of requests that were due after it.
 
 Once the load is over, requests whose outcome is unknown are looked up, the ends that are still out are awaited, and \
 each refusal is checked for who refused. Ctrl-C ends the load early; a second one ends the run at once; what \
