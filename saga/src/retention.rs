@@ -20,7 +20,7 @@ impl Transaction for ForgetHistory {
         let sql = "DELETE FROM saga_history WHERE (dispatch_id, version) IN (\
              SELECT h.dispatch_id, h.version FROM saga_history h JOIN saga_instances i \
              ON i.dispatch_id = h.dispatch_id WHERE h.dispatch_id < $1 AND i.ended_at > 0 AND i.ended_at < $2 \
-             ORDER BY h.dispatch_id LIMIT $3)";
+             ORDER BY h.dispatch_id, h.version LIMIT $3)";
         let params =
             vec![first_id_at(self.before).into(), self.before.micros().into(), i64::from(self.most).into()];
         tx.execute(sql, params).await
