@@ -1,5 +1,5 @@
-//! What an operator sees and mends with the command line alone: what waits in the outboxes, and a queue that
-//! is there but has no leader.
+//! What an operator sees and mends with the command line alone: how far a dispatch has come, what waits in the
+//! outboxes, and a queue that is there but has no leader.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
 use std::collections::BTreeMap;
@@ -10,13 +10,14 @@ use waybill_messaging::topology::{QueueType, Topology};
 use waybill_test_support::{
     Node, Program, Ran, Rig, TestBroker, TestDatabase,
     audit::{Books, Fate},
-    client::{refused_by_payment, request, run_to_end, watch},
+    client::{refused_by_dispatch, refused_by_payment, request, run_to_end, watch},
     on_both_databases,
     patience::until,
     program,
 };
 
 on_both_databases!(
+    get_and_watch_show_how_long_each_step_took_and_what_remains,
     what_waits_in_the_outbox_is_shown_and_goes_out_when_it_is_retried,
     a_parked_row_is_retried_by_its_id_and_another_is_left_alone,
     an_outbox_that_cannot_be_read_is_named,
@@ -44,6 +45,74 @@ fn parked(database: &TestDatabase, number: u8, routing_key: &str) -> String {
          '{routing_key}', '', '', '', '', '', 1, {body}, 0, 0, 'REJECTED', '', 9223372036854775807, 3, \
          'refused by the broker')"
     )
+}
+
+async fn get_and_watch_show_how_long_each_step_took_and_what_remains(database: TestDatabase) {
+    let rig =
+        Rig::with(WAYBILL, database, |program| program.roles("gateway,relay,saga,order,dispatch")).await;
+    rig.client.clone().request_dispatch(request("m-1")).await.unwrap();
+    rig.client.clone().request_dispatch(refused_by_dispatch("m-2")).await.unwrap();
+    let asked = "SELECT count(*) FROM saga_instances WHERE current_step = 'reserve_payment'";
+    until("both ask payment", async || rig.database.number(asked).await == 2).await;
+    let under_way = rig.program.run(&["get", "order-m-1"]).await.out;
+    let row = |text: &str, step: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(step)).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{step}:\n{text}"))
+    };
+    for (step, words) in [
+        ("accept_order", ["ENDED", "DONE"]),
+        ("reserve_payment", ["CURRENT", "RUNNING"]),
+        ("create_dispatch", ["REMAINING", "PENDING"]),
+    ] {
+        let row = row(&under_way, step);
+        assert!(words.iter().all(|word| row.split_whitespace().any(|cell| cell == *word)), "{row}");
+    }
+    assert!(row(&under_way, "reserve_payment").contains("s so far"), "{under_way}");
+
+    let payment = rig.program.beside().roles("payment").start_whole().await;
+    let watched = rig.program.run(&["watch", "order-m-1"]).await;
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    let line = |event: &str| watched.out.lines().find(|line| line.contains(event)).unwrap();
+    let started = line("  started ");
+    let all = "accept_order, reserve_payment, create_dispatch, capture_payment, complete_order";
+    assert!(started.ends_with(&format!("(remaining: {all})")), "{started}");
+    let created = line("create_dispatch_done");
+    assert!(created.contains("(took ") && created.ends_with("remaining: capture_payment, complete_order)"));
+    assert!(line("complete_order_done").contains("(took "), "{}", watched.out);
+
+    let cancelled = rig.program.run(&["watch", "order-m-2"]).await;
+    assert_eq!(cancelled.code, Some(10), "{cancelled:?}");
+    assert!(cancelled.out.contains(", to undo: reserve_payment, accept_order)\n"), "{}", cancelled.out);
+    let cancelled = &json(&rig.program.run(&["get", "order-m-2", "--json"]).await)[0];
+    let steps = cancelled["steps"].as_array().unwrap();
+    let states: Vec<_> = steps.iter().map(|step| (&step["progress"], &step["state"])).collect();
+    let expected = [
+        ("ENDED", "COMPENSATED"),
+        ("ENDED", "COMPENSATED"),
+        ("ENDED", "REFUSED"),
+        ("LEFT_OUT", "PENDING"),
+        ("LEFT_OUT", "PENDING"),
+    ];
+    assert_eq!(
+        states,
+        expected.map(|(p, s)| (Value::from(p), Value::from(s))).each_ref().map(|(p, s)| (p, s))
+    );
+    assert_eq!(
+        (&steps[2]["kind"], &steps[2]["command"]["attempts"]),
+        (&Value::from("PIVOT"), &Value::from(1))
+    );
+    let undoing = steps[0]["compensation"]["took"].as_str().unwrap();
+    assert_eq!(cancelled.get("steps_note"), None);
+    assert!(undoing.strip_suffix('s').is_some_and(|seconds| seconds.parse::<f64>().is_ok()), "{undoing}");
+    // As a release sees it that does not know the version.
+    rig.database.execute("UPDATE saga_instances SET definition_version = 99 WHERE ended_at > 0").await;
+    let unknown = "order_fulfilment/99 is not known to this release, and so its steps are not";
+    let got = rig.program.run(&["get", "order-m-2"]).await.out;
+    assert!(got.contains(unknown) && !got.contains("LEFT_OUT"), "{got}");
+    let watched = rig.program.run(&["watch", "order-m-2"]).await.out;
+    assert!(watched.starts_with(unknown) && !watched.contains("remaining"), "{watched}");
+    assert!(payment.terminate().await.status.success());
+    rig.stop().await;
 }
 
 async fn what_waits_in_the_outbox_is_shown_and_goes_out_when_it_is_retried(database: TestDatabase) {

@@ -119,6 +119,6 @@ impl Service {
             None => Ok(Vec::new()),
         };
         let history = history.map_err(|error| status::read_failed(&error))?;
-        Ok(view::whole(row, instance, &history))
+        Ok(view::whole(row, instance, &history, self.store.clock().now()))
     }
 }

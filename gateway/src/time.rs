@@ -1,6 +1,8 @@
 //! Moments on the wire and inside. The wire knows nanoseconds, every table microseconds: what is finer
 //! is cut off where it enters.
 
+use std::time::Duration;
+
 use waybill_messaging::Timestamp;
 
 /// First and last second of `google.protobuf.Timestamp`: years 1 to 9999.
@@ -14,6 +16,12 @@ pub(crate) fn to_wire(moment: Timestamp) -> prost_types::Timestamp {
         // Below 10^9 by construction.
         nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or_default(),
     }
+}
+
+/// The duration on the wire.
+pub(crate) fn how_long(duration: Duration) -> prost_types::Duration {
+    // No two moments of the wire are further apart than it can say.
+    prost_types::Duration::try_from(duration).unwrap_or_default()
 }
 
 /// The moment that came over the wire; `None` where it is none that the wire format allows.

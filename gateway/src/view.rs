@@ -1,9 +1,10 @@
 //! What a client sees of a dispatch: the gateway's row and the saga's own view of it, put together.
 
+use waybill_messaging::Timestamp;
 use waybill_proto::v1;
-use waybill_saga::{
-    InstanceState, StepState,
-    read::{InstanceView, StepView, TransitionView},
+use waybill_saga::read::{
+    Brought, Course, InstanceState, InstanceView, Kind, Progress, StepProgress, StepState, StepView,
+    TransitionView,
 };
 
 use crate::{row::Row, time};
@@ -34,20 +35,31 @@ pub(crate) fn summary(row: Row, instance: Option<&InstanceView>) -> v1::Dispatch
     }
 }
 
-/// The dispatch, whole. `history` may be newer than `instance`: what is beyond it is left out, so that
-/// the answer is one moment's.
-pub(crate) fn whole(row: Row, instance: Option<&InstanceView>, history: &[TransitionView]) -> v1::Dispatch {
+/// The dispatch, whole, as seen `now`. `history` may be newer than `instance`: what is beyond it is left out,
+/// so that the answer is one moment's.
+pub(crate) fn whole(
+    row: Row,
+    instance: Option<&InstanceView>,
+    history: &[TransitionView],
+    now: Timestamp,
+) -> v1::Dispatch {
     let mut dispatch = summary(row, instance);
     let Some(instance) = instance else { return dispatch };
     let until = history.partition_point(|transition| transition.version <= instance.version);
-    let history = &history[..until];
-    dispatch.steps = steps(instance, history);
-    dispatch.history = history.iter().map(|t| transition(&dispatch.dispatch_id, t)).collect();
+    let mut progress = Progress::new(&instance.pinned);
+    let shown = |happened| transition(&dispatch.dispatch_id, happened, progress.note(happened));
+    dispatch.history = history[..until].iter().map(shown).collect();
+    dispatch.steps = progress.steps(instance).into_iter().map(|told| step(told, now)).collect();
+    dispatch.steps_note = progress.missing(instance);
     dispatch
 }
 
 /// One change, as watchers and the history show it.
-pub(crate) fn transition(dispatch_id: &str, happened: &TransitionView) -> v1::DispatchTransition {
+pub(crate) fn transition(
+    dispatch_id: &str,
+    happened: &TransitionView,
+    brought: Brought,
+) -> v1::DispatchTransition {
     v1::DispatchTransition {
         dispatch_id: dispatch_id.to_owned(),
         version: happened.version,
@@ -58,6 +70,8 @@ pub(crate) fn transition(dispatch_id: &str, happened: &TransitionView) -> v1::Di
         attempt: happened.attempt,
         reason: happened.reason.clone(),
         cause_message_id: happened.cause_message_id.clone(),
+        took: brought.took.map(time::how_long),
+        remaining: brought.remaining.into_iter().map(str::to_owned).collect(),
     }
 }
 
@@ -83,37 +97,50 @@ fn reason(instance: &InstanceView) -> String {
     }
 }
 
-/// A step begins when the one before it is done, the first one with the saga.
-fn steps(instance: &InstanceView, history: &[TransitionView]) -> Vec<v1::DispatchStep> {
-    // What an operator said in place of a participant counts as what the participant might have said.
-    let is = |happened: &TransitionView, event: &str| {
-        happened.event.strip_suffix("_by_operator").unwrap_or(&happened.event) == event
+fn step(told: StepView, now: Timestamp) -> v1::DispatchStep {
+    let ended = match told.state {
+        StepState::Done | StepState::Refused => told.command,
+        StepState::Compensated => told.compensation,
+        StepState::Pending | StepState::Running | StepState::InDoubt | StepState::Compensating => None,
     };
-    let at = |event: &str| history.iter().rev().find(|happened| is(happened, event)).map(|h| h.at);
-    let mut begun = Some(instance.started_at);
-    let mut steps = Vec::with_capacity(instance.steps.len());
-    for step in &instance.steps {
-        let started_at = begun.filter(|_| step.state != StepState::Pending);
-        steps.push(v1::DispatchStep {
-            name: step.name.clone(),
-            participant: step.participant.clone(),
-            state: step_state(step.state).into(),
-            started_at: started_at.map(time::to_wire),
-            ended_at: ending(step).and_then(|event| at(&event)).map(time::to_wire),
-            reason: step.reason.clone(),
-        });
-        begun = at(&format!("{}_done", step.name));
+    v1::DispatchStep {
+        name: told.name.to_owned(),
+        participant: told.participant.to_owned(),
+        state: step_state(told.state).into(),
+        started_at: told.command.map(|course| time::to_wire(course.started_at)),
+        ended_at: ended.and_then(|course| course.ended_at).map(time::to_wire),
+        reason: told.reason,
+        kind: kind(told.kind).into(),
+        progress: progress(told.progress).into(),
+        command: told.command.map(|fared| course(fared, now)),
+        compensation: told.compensation.map(|fared| course(fared, now)),
     }
-    steps
 }
 
-/// The event of the history that brought a step where it is, if that is an end.
-fn ending(step: &StepView) -> Option<String> {
-    match step.state {
-        StepState::Done => Some(format!("{}_done", step.name)),
-        StepState::Refused => Some(format!("{}_refused", step.name)),
-        StepState::Compensated => Some(format!("{}_compensated", step.name)),
-        StepState::Pending | StepState::Running | StepState::InDoubt | StepState::Compensating => None,
+fn course(fared: Course, now: Timestamp) -> v1::StepCourse {
+    let until = fared.ended_at.unwrap_or(now);
+    v1::StepCourse {
+        started_at: Some(time::to_wire(fared.started_at)),
+        ended_at: fared.ended_at.map(time::to_wire),
+        took: Some(time::how_long(until.since(fared.started_at))),
+        attempts: fared.attempts,
+    }
+}
+
+const fn kind(kind: Kind) -> v1::StepKind {
+    match kind {
+        Kind::Compensatable => v1::StepKind::Compensatable,
+        Kind::Pivot => v1::StepKind::Pivot,
+        Kind::Retriable => v1::StepKind::Retriable,
+    }
+}
+
+const fn progress(progress: StepProgress) -> v1::StepProgress {
+    match progress {
+        StepProgress::Ended => v1::StepProgress::Ended,
+        StepProgress::Current => v1::StepProgress::Current,
+        StepProgress::Remaining => v1::StepProgress::Remaining,
+        StepProgress::LeftOut => v1::StepProgress::LeftOut,
     }
 }
 

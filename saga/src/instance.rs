@@ -145,10 +145,15 @@ pub struct Instance {
 impl Instance {
     /// Whether the saga goes back, seen through a `Stuck`.
     pub fn is_going_back(&self) -> bool {
-        match self.state {
-            InstanceState::Compensating | InstanceState::Compensated => true,
-            InstanceState::Running | InstanceState::Completed => false,
-            InstanceState::Stuck => self.steps.contains(&StepState::Compensating),
-        }
+        is_going_back(self.state, self.steps.iter().copied())
+    }
+}
+
+/// Whether a saga goes back that stands like this.
+pub(crate) fn is_going_back(state: InstanceState, mut steps: impl Iterator<Item = StepState>) -> bool {
+    match state {
+        InstanceState::Compensating | InstanceState::Compensated => true,
+        InstanceState::Running | InstanceState::Completed => false,
+        InstanceState::Stuck => steps.any(|step| step == StepState::Compensating),
     }
 }

@@ -300,14 +300,21 @@ fn turn_back(definition: &Definition, instance: &mut Instance, reason: &str, now
 
 /// The last step that is done or in doubt is undone next; without one nothing remains.
 fn go_back(definition: &Definition, instance: &mut Instance, now: Timestamp) -> Vec<Out> {
-    let remaining = definition.steps.iter().zip(&instance.steps).rposition(|(step, state)| {
-        step.compensation.is_some() && matches!(state, StepState::Done | StepState::InDoubt)
-    });
-    if let Some(step) = remaining {
+    if let Some(step) = next_undone(definition, instance.steps.iter().copied()) {
         return vec![send(definition, instance, step, Action::Undo, now)];
     }
     end(instance, InstanceState::Compensated, now);
     vec![Out::Cancelled]
+}
+
+/// The step that is undone next.
+pub(crate) fn next_undone(
+    definition: &Definition,
+    states: impl DoubleEndedIterator<Item = StepState> + ExactSizeIterator,
+) -> Option<usize> {
+    definition.steps.iter().zip(states).rposition(|(step, state)| {
+        step.compensation.is_some() && matches!(state, StepState::Done | StepState::InDoubt)
+    })
 }
 
 fn send(

@@ -1,5 +1,6 @@
 //! What others may see of sagas. The gateway answers its queries from here; it never writes.
 
+mod progress;
 mod stuck;
 
 use std::{collections::HashMap, sync::LazyLock};
@@ -7,9 +8,12 @@ use std::{collections::HashMap, sync::LazyLock};
 use sea_orm::{DbErr, QueryResult};
 use waybill_messaging::{Rows, Store, StoreError, Timestamp, Tx, classify};
 
-pub use self::stuck::{Stuck, stuck};
-use crate::{Defaults, Definition, Definitions, Instance, machine, order_fulfilment, persist};
-pub use crate::{InstanceState, StepState};
+pub use self::{
+    progress::{Brought, Course, Progress, StepProgress, StepView},
+    stuck::{Stuck, stuck},
+};
+use crate::{Defaults, Definition, Definitions, Instance, instance, machine, order_fulfilment, persist};
+pub use crate::{InstanceState, Kind, StepState};
 
 /// An instance, as others see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,27 +30,14 @@ pub struct InstanceView {
     pub version: u64,
     /// Why it compensates, is compensated or stuck.
     pub reason: String,
-    /// In the order of the definition; none where this release does not know it.
-    pub steps: Vec<StepView>,
+    /// Where each step stands, in the order of the definition.
+    pub steps: Vec<StepState>,
     /// When it began.
     pub started_at: Timestamp,
     /// Its last transition.
     pub updated_at: Timestamp,
     /// Its end.
     pub ended_at: Option<Timestamp>,
-}
-
-/// A step of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepView {
-    /// For example `reserve_payment`.
-    pub name: String,
-    /// Who carries it out.
-    pub participant: String,
-    /// Where it stands.
-    pub state: StepState,
-    /// Why it was refused, or gave no answer.
-    pub reason: String,
 }
 
 /// One row of history.
@@ -77,7 +68,7 @@ pub async fn instances(
 ) -> Result<HashMap<String, InstanceView>, StoreError> {
     let sql = format!("SELECT {} FROM v JOIN saga_instances i ON i.dispatch_id = v.id", persist::COLUMNS);
     let rows = store.query_rows(&Rows::ids(dispatch_ids.iter().copied()), &sql, Vec::new()).await?;
-    let read = |row| persist::read(row).map(|i| (i.dispatch_id.clone(), view(i))).map_err(|e| classify(&e));
+    let read = |row| persist::read(row).map(|i| (i.dispatch_id.clone(), i.into())).map_err(|e| classify(&e));
     rows.iter().map(read).collect()
 }
 
@@ -118,48 +109,35 @@ pub fn may_cancel(view: &InstanceView) -> Result<(), String> {
         return Err("the dispatch is completed".to_owned());
     }
     let Some(definition) = known(&view.pinned) else { return Ok(()) };
-    let steps: Vec<StepState> = view.steps.iter().map(|step| step.state).collect();
-    machine::may_cancel(definition, &steps)
-}
-
-/// Whether a dispatch is being undone or has been, seen through a `Stuck`.
-pub fn is_going_back(view: &InstanceView) -> bool {
-    match view.state {
-        InstanceState::Compensating | InstanceState::Compensated => true,
-        InstanceState::Running | InstanceState::Completed => false,
-        InstanceState::Stuck => view.steps.iter().any(|step| step.state == StepState::Compensating),
-    }
+    machine::may_cancel(definition, &view.steps)
 }
 
 /// Whether a cancel request has nothing to change any more: the dispatch goes back, or never will.
 pub fn has_decided_about_cancelling(view: &InstanceView) -> bool {
-    is_going_back(view) || may_cancel(view).is_err()
+    view.is_going_back() || may_cancel(view).is_err()
 }
 
-fn view(instance: Instance) -> InstanceView {
-    // The steps of a definition that this release does not know have no names here.
-    let definition = known(&instance.definition);
-    let steps = definition.into_iter().flat_map(|definition| definition.steps.iter().zip(&instance.steps));
-    let steps = steps.map(|(step, state)| StepView {
-        name: step.name.to_owned(),
-        participant: step.command.participant().name().to_owned(),
-        state: *state,
-        reason: match state {
-            StepState::Refused | StepState::InDoubt => instance.reason.clone(),
-            _ => String::new(),
-        },
-    });
-    InstanceView {
-        steps: steps.collect(),
-        definition: format!("{}/{}", instance.definition.0, instance.definition.1),
-        pinned: instance.definition,
-        dispatch_id: instance.dispatch_id,
-        state: instance.state,
-        version: instance.version,
-        reason: instance.reason,
-        started_at: instance.started_at,
-        updated_at: instance.updated_at,
-        ended_at: instance.ended_at,
+impl InstanceView {
+    /// Whether it is being undone or has been, seen through a `Stuck`.
+    pub fn is_going_back(&self) -> bool {
+        instance::is_going_back(self.state, self.steps.iter().copied())
+    }
+}
+
+impl From<Instance> for InstanceView {
+    fn from(instance: Instance) -> Self {
+        Self {
+            definition: format!("{}/{}", instance.definition.0, instance.definition.1),
+            pinned: instance.definition,
+            dispatch_id: instance.dispatch_id,
+            state: instance.state,
+            version: instance.version,
+            reason: instance.reason,
+            steps: instance.steps,
+            started_at: instance.started_at,
+            updated_at: instance.updated_at,
+            ended_at: instance.ended_at,
+        }
     }
 }
 

@@ -11,9 +11,10 @@ use waybill_messaging::{Timestamp, TraceContext};
 use waybill_proto::v1::DispatchRequested;
 use waybill_saga::{
     Action, Command, Defaults, Definition, Instance, InstanceState, StepState, Verdict,
-    machine::{self, Input, Out, advance, begin, begin_cancelled},
+    machine::{self, Input, Out, Transition, advance, begin, begin_cancelled},
     operate::Verb,
     order_fulfilment,
+    read::{InstanceView, Progress, StepProgress, TransitionView},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ struct Run {
     sent: Vec<Command>,
     ends: Vec<Out>,
     events: Vec<String>,
+    /// What its history tells.
+    progress: Progress,
 }
 
 impl Run {
@@ -42,14 +45,27 @@ impl Run {
         let now = Timestamp::from_micros(1_000_000);
         let (instance, transition) =
             begin(&definition, "d-1", DispatchRequested::default(), TraceContext::default(), now);
-        let mut run =
-            Self { definition, instance, now, sent: Vec::new(), ends: Vec::new(), events: Vec::new() };
-        run.note(transition.happened.event, transition.out);
+        let progress = Progress::new(&instance.definition);
+        let (sent, ends, events) = (Vec::new(), Vec::new(), Vec::new());
+        let mut run = Self { definition, instance, now, sent, ends, events, progress };
+        run.note(transition);
         run
     }
 
-    fn note(&mut self, event: String, out: Vec<Out>) {
-        self.events.push(event);
+    fn note(&mut self, Transition { happened, out }: Transition) {
+        let brought = self.progress.note(&TransitionView {
+            version: self.instance.version,
+            at: self.instance.updated_at,
+            state: self.instance.state,
+            event: happened.event.clone(),
+            step: happened.step.to_owned(),
+            attempt: happened.attempt,
+            reason: happened.reason,
+            cause_message_id: String::new(),
+        });
+        let current = self.instance.current.map(|step| self.definition.steps[step].name);
+        assert_eq!(brought.remaining.first().copied(), current, "{}", happened.event);
+        self.events.push(happened.event);
         for out in out {
             match out {
                 Out::Command(step, Action::Do) => self.sent.push(self.definition.steps[step].command),
@@ -67,7 +83,7 @@ impl Run {
         let moved = u64::from(advanced.is_some());
         assert_eq!(self.instance.version, version + moved, "a transition is one version");
         let Some(transition) = advanced else { return false };
-        self.note(transition.happened.event, transition.out);
+        self.note(transition);
         true
     }
 
@@ -373,8 +389,25 @@ fn any_act() -> impl Strategy<Value = Act> {
     prop_oneof![6 => any_input().prop_map(Act::Input), 1 => verb]
 }
 
+/// The history tells of every step what the instance says, and the times to it.
+fn told_alike(run: &Run) {
+    let view = InstanceView::from(run.instance.clone());
+    assert_eq!(run.progress.missing(&view), "", "{:?}", run.events);
+    for step in run.progress.steps(&view) {
+        let out =
+            |course: &Option<_>| matches!(course, Some(waybill_saga::read::Course { ended_at: None, .. }));
+        assert_eq!(step.command.is_some(), step.state != StepState::Pending, "{:?}", run.events);
+        assert_eq!(out(&step.command), step.state == StepState::Running, "{:?}", run.events);
+        assert_eq!(out(&step.compensation), step.state == StepState::Compensating, "{:?}", run.events);
+        let is_current = matches!(step.state, StepState::Running | StepState::Compensating);
+        assert_eq!(step.progress == StepProgress::Current, is_current);
+        assert!(!run.state().is_end() || step.progress != StepProgress::Remaining, "nothing follows the end");
+    }
+}
+
 /// What must hold of every instance at every moment.
 fn check(run: &Run) {
+    told_alike(run);
     let Run { instance, definition, .. } = run;
     let pivot_done = instance.steps[2] == StepState::Done;
     if instance.state.is_end() {

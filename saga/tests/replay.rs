@@ -7,9 +7,10 @@ use std::time::Duration;
 use waybill_messaging::{Timestamp, TraceContext};
 use waybill_proto::v1::DispatchRequested;
 use waybill_saga::{
-    Action, Defaults, Definition, Instance, StepState, Verdict,
+    Action, Defaults, Definition, Instance, InstanceState, StepState, Verdict,
     machine::{Input, Transition, advance, begin},
     order_fulfilment,
+    read::{InstanceView, Progress, TransitionView},
 };
 
 const VERSION_1: &str = include_str!("histories/version-1.tsv");
@@ -96,6 +97,10 @@ fn replay(definition: &Definition, recorded: &Recorded) {
     let mut now = Timestamp::from_micros(1_000_000);
     let (request, trace) = (DispatchRequested::default(), TraceContext::default());
     let (mut instance, transition) = begin(definition, "d", request, trace, now);
+    let mut progress = Progress::new(&instance.definition);
+    for row in rows {
+        progress.note(&told(row));
+    }
     assert_eq!(row(&instance, transition), rows[0], "{name}");
     for expected in &rows[1..] {
         let input = input(definition, expected);
@@ -108,6 +113,25 @@ fn replay(definition: &Definition, recorded: &Recorded) {
     }
     let steps: Vec<&str> = instance.steps.iter().copied().map(StepState::name).collect();
     assert_eq!((instance.state.name(), steps.join(",").as_str()), (recorded.state, recorded.steps), "{name}");
+    assert_eq!(
+        progress.missing(&InstanceView::from(instance)),
+        "",
+        "{name}: the history tells of every step"
+    );
+}
+
+fn told(row: &Row) -> TransitionView {
+    let Row { version, state, event, step, attempt, reason } = row.clone();
+    TransitionView {
+        version,
+        at: Timestamp::default(),
+        state: InstanceState::from_name(&state).unwrap(),
+        event,
+        step,
+        attempt,
+        reason,
+        cause_message_id: String::new(),
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 use tonic::Status;
-use waybill_proto::v1::{Dispatch, DispatchReceipt, DispatchStep, DispatchTransition, Money};
+use waybill_proto::v1::{Dispatch, DispatchReceipt, DispatchStep, DispatchTransition, Money, StepCourse};
 
 use super::{state, status, time};
 
@@ -77,6 +77,8 @@ pub(super) fn transition(transition: &DispatchTransition) -> Value {
         "attempt": transition.attempt,
         "reason": transition.reason,
         "cause_message_id": transition.cause_message_id,
+        "took": time::exact_duration(transition.took.as_ref()),
+        "remaining": transition.remaining,
     }))
 }
 
@@ -97,6 +99,7 @@ pub(super) fn dispatch(dispatch: &Dispatch) -> Value {
         "ended_at": time::exact(dispatch.ended_at.as_ref()),
         "version": dispatch.version,
         "steps": dispatch.steps.iter().map(step).collect::<Vec<_>>(),
+        "steps_note": dispatch.steps_note,
         "history": dispatch.history.iter().map(transition).collect::<Vec<_>>(),
         "saga": dispatch.saga,
         "trace_id": dispatch.trace_id,
@@ -107,10 +110,23 @@ fn step(step: &DispatchStep) -> Value {
     filled(json!({
         "name": step.name,
         "participant": step.participant,
+        "kind": state::kind_name(step.kind()),
+        "progress": state::progress_name(step.progress()),
         "state": state::step_name(step.state()),
         "started_at": time::exact(step.started_at.as_ref()),
         "ended_at": time::exact(step.ended_at.as_ref()),
         "reason": step.reason,
+        "command": step.command.as_ref().map(course),
+        "compensation": step.compensation.as_ref().map(course),
+    }))
+}
+
+fn course(course: &StepCourse) -> Value {
+    filled(json!({
+        "started_at": time::exact(course.started_at.as_ref()),
+        "ended_at": time::exact(course.ended_at.as_ref()),
+        "took": time::exact_duration(course.took.as_ref()),
+        "attempts": course.attempts,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! How the states of the contract are called on the command line, and which of them is an end.
 
-use waybill_proto::v1::{Dispatch, DispatchState, DispatchTransition, StepState};
+use waybill_proto::v1::{Dispatch, DispatchState, DispatchTransition, StepKind, StepProgress, StepState};
 
 use super::{exit, out::Colour};
 
@@ -37,6 +37,25 @@ pub(super) fn step_name(state: StepState) -> &'static str {
         StepState::InDoubt => "IN_DOUBT",
         StepState::Compensating => "COMPENSATING",
         StepState::Compensated => "COMPENSATED",
+    }
+}
+
+pub(super) fn kind_name(kind: StepKind) -> &'static str {
+    match kind {
+        StepKind::Unspecified => "UNKNOWN",
+        StepKind::Compensatable => "COMPENSATABLE",
+        StepKind::Pivot => "PIVOT",
+        StepKind::Retriable => "RETRIABLE",
+    }
+}
+
+pub(super) fn progress_name(progress: StepProgress) -> &'static str {
+    match progress {
+        StepProgress::Unspecified => "UNKNOWN",
+        StepProgress::Ended => "ENDED",
+        StepProgress::Current => "CURRENT",
+        StepProgress::Remaining => "REMAINING",
+        StepProgress::LeftOut => "LEFT_OUT",
     }
 }
 

@@ -32,6 +32,21 @@ pub(super) fn between(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Optio
     (moment(to)? - moment(from)?).to_std().ok()
 }
 
+/// A duration of the contract, unless it is negative.
+pub(super) fn lasted(duration: Option<&prost_types::Duration>) -> Option<Duration> {
+    duration.and_then(|duration| Duration::try_from(*duration).ok())
+}
+
+/// Seconds with milliseconds, for people.
+pub(super) fn shown_duration(duration: Duration) -> String {
+    format!("{}.{:03}s", duration.as_secs(), duration.subsec_millis())
+}
+
+/// Seconds with all their digits, for programs: as Protobuf writes a duration in JSON.
+pub(super) fn exact_duration(duration: Option<&prost_types::Duration>) -> Option<String> {
+    duration.map(ToString::to_string)
+}
+
 /// Reads RFC 3339.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     DateTime::parse_from_rfc3339(text)
@@ -56,7 +71,7 @@ mod tests {
 
     use prost_types::Timestamp;
 
-    use super::{between, exact, parse, parse_or_ago, shown};
+    use super::{between, exact, exact_duration, lasted, parse, parse_or_ago, shown, shown_duration};
 
     #[test]
     fn a_time_is_read_and_written() {
@@ -76,6 +91,14 @@ mod tests {
                 < Duration::from_secs(5)
         );
         assert!(parse_or_ago("2").is_err());
+    }
+
+    #[test]
+    fn a_duration_is_shown_and_written() {
+        let duration = prost_types::Duration { seconds: 61, nanos: 20_500_000 };
+        assert_eq!(exact_duration(Some(&duration)).as_deref(), Some("61.020500s"));
+        assert_eq!(lasted(Some(&duration)).map(shown_duration).as_deref(), Some("61.020s"));
+        assert_eq!(lasted(Some(&prost_types::Duration { seconds: -1, nanos: 0 })), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{
     Failure,
+    clean::clean,
     client::ClientArgs,
     find::{By, find},
     follow::follow,
@@ -13,7 +14,7 @@ use super::{
     timeline::Timeline,
 };
 
-/// Prints the timeline of one dispatch as it happens, until its end state
+/// Prints the timeline of one dispatch as it happens, until its end state: how long each step took, what remains
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +43,9 @@ impl Args {
         let dispatch = find(&self.client, &mut client, &self.id, self.by).await?;
         let mut timeline = Timeline::new(Paint::of_stdout(), dispatch.accepted_at);
         let json = self.client.json;
+        if !json && !dispatch.steps_note.is_empty() {
+            out::text(&clean(&dispatch.steps_note))?;
+        }
         let end = follow(&self.client, client, &dispatch.dispatch_id, self.after, |transition| {
             out::text(&if json {
                 json::line(&json::transition(transition))

@@ -61,7 +61,7 @@ enum Decision {
 /// Errors: `FAILED_PRECONDITION` when it never will.
 fn decision(dispatch_id: &str, instance: Option<&InstanceView>) -> Result<Decision, Status> {
     let Some(instance) = instance else { return Ok(Decision::Open) };
-    if read::is_going_back(instance) {
+    if instance.is_going_back() {
         return Ok(Decision::GoesBack);
     }
     let allowed = read::may_cancel(instance).map(|()| Decision::Open);

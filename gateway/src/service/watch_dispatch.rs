@@ -7,7 +7,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tracing::Instrument;
 use waybill_proto::v1;
-use waybill_saga::{InstanceState, read};
+use waybill_saga::read::{self, InstanceState, InstanceView, Progress, TransitionView};
 
 use super::Service;
 use crate::{edge::Call, request::MAX_ID, row::Key, status, versions::Watched, view, violations::Violations};
@@ -69,8 +69,9 @@ impl Watcher {
 
     /// Sends what happens until the dispatch has ended or is stuck.
     async fn follow(&self, mut versions: Watched) -> Result<(), Status> {
+        let mut told = None;
         loop {
-            if self.send_news().await?.is_some_and(stands_still) {
+            if self.send_news(&mut told).await?.is_some_and(stands_still) {
                 return Ok(());
             }
             versions.beyond(self.sent.load(Ordering::Relaxed)).await;
@@ -78,20 +79,44 @@ impl Watcher {
     }
 
     /// Sends what has not been sent yet, and returns where the dispatch then stands.
-    async fn send_news(&self) -> Result<Option<InstanceState>, Status> {
-        let sent = self.sent.load(Ordering::Relaxed);
+    async fn send_news(&self, told: &mut Option<Told>) -> Result<Option<InstanceState>, Status> {
         // Read before the history: whatever the instance has come to by now is in the history read after it,
         // unless that has been forgotten.
-        let instance = self.service.instance(&self.dispatch_id).await?;
-        let news = read::history(&self.service.store, &self.dispatch_id, sent).await;
+        let Some(instance) = self.service.instance(&self.dispatch_id).await? else { return Ok(None) };
+        let told = told.get_or_insert_with(|| Told::nothing_of(&instance));
+        let news = read::history(&self.service.store, &self.dispatch_id, told.version).await;
         let news = news.map_err(|error| status::read_failed(&error))?;
         for happened in &news {
-            let transition = view::transition(&self.dispatch_id, happened);
-            let sent = self.transitions.send(Ok(transition)).await;
-            sent.map_err(|_| Status::cancelled("the client is gone"))?;
-            self.sent.store(happened.version, Ordering::Relaxed);
+            self.send(happened, told).await?;
         }
-        Ok(news.last().map(|last| last.state).or(instance.map(|instance| instance.state)))
+        Ok(news.last().map(|last| last.state).or(Some(instance.state)))
+    }
+
+    async fn send(&self, happened: &TransitionView, told: &mut Told) -> Result<(), Status> {
+        let brought = told.progress.note(happened);
+        told.version = happened.version;
+        // What a stream that is resumed has sent before says only how long what follows has taken.
+        if happened.version <= self.sent.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let transition = view::transition(&self.dispatch_id, happened, brought);
+        let sent = self.transitions.send(Ok(transition)).await;
+        sent.map_err(|_| Status::cancelled("the client is gone"))?;
+        self.sent.store(happened.version, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What a watcher has read of the history.
+struct Told {
+    progress: Progress,
+    /// The last version read.
+    version: u64,
+}
+
+impl Told {
+    fn nothing_of(instance: &InstanceView) -> Self {
+        Self { progress: Progress::new(&instance.pinned), version: 0 }
     }
 }
 

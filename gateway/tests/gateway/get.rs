@@ -14,6 +14,7 @@ on_both_databases!(
     steps_have_their_times_from_the_history,
     a_name_that_nobody_has_is_not_found,
     a_saga_of_an_unknown_version_has_a_state_and_no_steps,
+    steps_whose_history_is_forgotten_have_states_and_no_times,
 );
 
 async fn get(rig: &Rig, key: Key) -> Result<v1::Dispatch, tonic::Status> {
@@ -102,5 +103,34 @@ async fn a_saga_of_an_unknown_version_has_a_state_and_no_steps(database: TestDat
         (v1::DispatchState::InProgress, "order_fulfilment/99")
     );
     assert_eq!((dispatch.steps, dispatch.history.len()), (Vec::new(), 1), "nothing is guessed");
+    assert_eq!(
+        dispatch.steps_note,
+        "order_fulfilment/99 is not known to this release, and so its steps are not"
+    );
+    let first = &dispatch.history[0];
+    assert_eq!((&first.took, &first.remaining), (&None, &Vec::new()));
+    rig.end().await;
+}
+
+async fn steps_whose_history_is_forgotten_have_states_and_no_times(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    let id = rig.accepted("1").await;
+    saga::stands(&rig.database, &id, "COMPENSATED", "COMPENSATED,REFUSED,PENDING,PENDING", 4).await;
+    // The oldest rows are forgotten first.
+    for (version, event) in [(3, "reserve_payment_refused"), (4, "accept_order_compensated")] {
+        saga::happened(&rig.database, &id, version, "COMPENSATED", event).await;
+    }
+    let dispatch = rig.get(&id).await.unwrap();
+    assert!(dispatch.steps_note.starts_with("its history is no longer whole"), "{}", dispatch.steps_note);
+    let states: Vec<_> = dispatch.steps.iter().map(|step| (step.state(), step.progress())).collect();
+    let left_out = (v1::StepState::Pending, v1::StepProgress::LeftOut);
+    let ended = |state| (state, v1::StepProgress::Ended);
+    let expected = [ended(v1::StepState::Compensated), ended(v1::StepState::Refused), left_out, left_out];
+    assert_eq!(states, expected);
+    for step in &dispatch.steps {
+        assert_eq!((&step.started_at, &step.ended_at, &step.command), (&None, &None, &None), "{step:?}");
+    }
+    assert_eq!(dispatch.steps[1].reason, "why", "the instance keeps it");
+    assert!(dispatch.history.iter().all(|row| row.took.is_none()), "how long is not known");
     rig.end().await;
 }

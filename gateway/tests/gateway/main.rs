@@ -13,5 +13,6 @@ mod reconcile;
 mod rig;
 mod saga;
 mod shutdown;
+mod steps;
 mod stream;
 mod watch;

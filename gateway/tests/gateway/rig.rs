@@ -111,10 +111,14 @@ impl Rig {
         connect(self.address).await
     }
 
+    /// Another process's way to the same database, at the same time of day.
+    pub(crate) async fn store(&self) -> Store {
+        open(&self.database, &self.clock).await
+    }
+
     /// Another gateway on the same database, not serving yet.
     pub(crate) async fn another_gateway(&self) -> Gateway {
-        let store = open(&self.database, &self.clock).await;
-        Gateway::new(self.settings.clone(), store, definitions(), Health::default())
+        Gateway::new(self.settings.clone(), self.store().await, definitions(), Health::default())
     }
 
     /// Waits until the server has read everything that this client has sent before: frames of one

@@ -17,7 +17,7 @@ impl Run {
             Ok(transition) => {
                 assert_eq!(self.instance.version, version + 1, "a transition is one version");
                 assert_eq!(transition.happened.reason, "participant mended (operator anna)");
-                self.note(transition.happened.event, transition.out);
+                self.note(transition);
                 Ok(())
             }
             Err(refusal) => {
