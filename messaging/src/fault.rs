@@ -2,8 +2,10 @@
 //! any trace otherwise.
 //!
 //! `WAYBILL_TEST_FAULT=POINT/DETAIL@N` kills it the `N`th time (from 1) that it comes by; a detail is the
-//! name of a transaction, a routing key or a consumer. The process ends at once, as by SIGKILL: nothing is
+//! name of a transaction, a routing key, a consumer, or the id of a message that is being consumed. The process ends at once, as by SIGKILL: nothing is
 //! flushed, nothing unwinds.
+
+use crate::Tx;
 
 /// Where a process can be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,21 @@ pub(crate) fn reach(point: Point, detail: &str) {
     let Some((place, left)) = aimed else { return };
     if *place == format!("{}/{detail}", point.name()) && left.fetch_sub(1, Ordering::SeqCst) == 1 {
         std::process::abort();
+    }
+}
+
+/// Comes by both sides of the commit of `tx`, once for each of these messages.
+#[cfg(not(feature = "fault-points"))]
+#[inline]
+pub(crate) fn around_commit<'a>(_: &Tx, _: impl Iterator<Item = &'a str>) {}
+
+/// Comes by both sides of the commit of `tx`, once for each of these messages.
+#[cfg(feature = "fault-points")]
+pub(crate) fn around_commit<'a>(tx: &Tx, message_ids: impl Iterator<Item = &'a str>) {
+    for id in message_ids {
+        let after = id.to_owned();
+        tx.after_commit(move || reach(Point::AfterCommit, &after));
+        reach(Point::BeforeCommit, id);
     }
 }
 

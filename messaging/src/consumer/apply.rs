@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{Handler, Outcome, Received};
 use crate::{
-    Envelope, Exchange, Failure, Outgoing, StoreError, TraceContext, Transaction, Tx,
+    Envelope, Exchange, Failure, Outgoing, StoreError, TraceContext, Transaction, Tx, fault,
     inbox::{self, Reply},
     outbox,
 };
@@ -31,7 +31,7 @@ impl<H: Handler> Transaction for Apply<H> {
             None => self.batch.iter().collect(),
         };
         match self.handler.inbox() {
-            Some(consumer) => self.apply_once(tx, consumer, batch).await,
+            Some(consumer) => self.apply_once(tx, consumer, &batch).await,
             None => self.handler.apply(tx, &batch).await.map(|_| 0),
         }
     }
@@ -42,7 +42,7 @@ impl<H: Handler> Apply<H> {
         &self,
         tx: &Tx,
         consumer: &'static str,
-        batch: Vec<&Received<H::Message>>,
+        batch: &[&Received<H::Message>],
     ) -> Result<u64, StoreError> {
         let ids = batch.iter().map(|received| received.envelope.message_id.as_str());
         let mut known = inbox::handled(tx, consumer, ids).await?;
@@ -65,17 +65,19 @@ impl<H: Handler> Apply<H> {
             let reply = known.get(&received.envelope.message_id).and_then(Option::as_ref);
             replies.extend(reply.map(|reply| answer(&received.envelope, &received.trace, reply)));
         }
-        outbox::append(tx, replies).await.map(|()| skipped)
+        outbox::append(tx, replies).await?;
+        fault::around_commit(tx, batch.iter().map(|received| received.envelope.message_id.as_str()));
+        Ok(skipped)
     }
 }
 
 /// What has been handled before or stands earlier in the batch, and what is new.
 fn split<'a, M>(
-    batch: Vec<&'a Received<M>>,
+    batch: &[&'a Received<M>],
     known: &HashMap<String, Option<Reply>>,
 ) -> (Vec<&'a Received<M>>, Vec<&'a Received<M>>) {
     let mut seen = std::collections::HashSet::new();
-    batch.into_iter().partition(|received| {
+    batch.iter().copied().partition(|received| {
         let id = received.envelope.message_id.as_str();
         known.contains_key(id) || !seen.insert(id)
     })

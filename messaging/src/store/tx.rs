@@ -145,13 +145,13 @@ impl Tx {
             other => other,
         })?;
         fault::reach(Point::AfterCommit, name);
-        let waiting = self.hand_over.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (reservation, messages) in waiting {
-            self.store.0.hand_off.hand_over(reservation, messages, &self.store.0.settlements);
-        }
         let afterwards = self.afterwards.into_inner().unwrap_or_else(PoisonError::into_inner);
         for work in afterwards {
             work();
+        }
+        let waiting = self.hand_over.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (reservation, messages) in waiting {
+            self.store.0.hand_off.hand_over(reservation, messages, &self.store.0.settlements);
         }
         Ok(())
     }
