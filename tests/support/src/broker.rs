@@ -6,8 +6,8 @@ use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     message::BasicGetMessage,
     options::{
-        BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
-        QueueDeleteOptions, QueuePurgeOptions,
+        BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
     },
     types::FieldTable,
 };
@@ -98,6 +98,14 @@ impl TestBroker {
         let unbinding =
             self.channel.queue_unbind(queue.into(), exchange.into(), key.into(), FieldTable::default());
         unbinding.await.expect("unbound");
+    }
+
+    /// Consumes a queue of ours. Whoever gets its messages has to acknowledge them.
+    pub async fn consume(&self, queue: &str) -> lapin::Consumer {
+        let channel = self.connection.create_channel().await.expect("a channel");
+        let (queue, options) = (self.name(queue), BasicConsumeOptions::default());
+        let consuming = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+        consuming.await.expect("a subscription")
     }
 
     /// Takes one message from a queue, named in full, if there is one.

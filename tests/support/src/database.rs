@@ -44,6 +44,11 @@ impl TestDatabase {
         Self { url, kind: Kind::Postgres { server, name } }
     }
 
+    /// Another one of the same kind.
+    pub async fn another(&self) -> Self {
+        if self.is_postgres() { Self::postgres().await } else { Self::sqlite().await }
+    }
+
     /// Where it is.
     pub fn url(&self) -> &str {
         &self.url
