@@ -9,6 +9,7 @@ mod cancel;
 mod clean;
 mod client;
 mod config;
+mod dead_letters;
 mod exit;
 mod explain;
 #[cfg(test)]

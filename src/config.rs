@@ -24,7 +24,7 @@ mod value;
 pub(crate) use error::ConfigError;
 pub(crate) use layers::{Entry, Flag, Inputs};
 pub(crate) use markdown::markdown;
-pub(crate) use model::{Config, Gateway, LogFormat, QueueType, Relay};
+pub(crate) use model::{Config, LogFormat, QueueType, Relay};
 pub(crate) use money::Money;
 pub(crate) use role::Role;
 pub(crate) use url::SecretUrl;

@@ -8,6 +8,7 @@
 mod accept;
 mod cancel;
 mod content;
+mod desk;
 mod edge;
 mod id;
 mod metrics;

@@ -25,6 +25,7 @@ use waybill_saga::Definitions;
 
 use crate::{
     accept::Intake,
+    desk::Desk,
     edge::{self, Edge},
     readiness::Readiness,
     reconcile::Reconcile,
@@ -46,6 +47,7 @@ pub struct Gateway {
     store: Store,
     definitions: Definitions,
     health: Health,
+    desk: Desk,
     ready: Option<watch::Receiver<bool>>,
 }
 
@@ -53,7 +55,15 @@ impl Gateway {
     /// A gateway on `store`, which the saga writes to as well; operators act on sagas of these definitions.
     /// It reports itself to `health` as `gateway`.
     pub fn new(settings: Settings, store: Store, definitions: Definitions, health: Health) -> Self {
-        Self { settings, store, definitions, health, ready: None }
+        let desk = Desk::new(vec![("common", store.clone())], settings.inbox_retention);
+        Self { settings, store, definitions, health, desk, ready: None }
+    }
+
+    /// Names every database that has dead letters; without it that is the gateway's own, `common`.
+    #[must_use]
+    pub fn with_databases(mut self, databases: Vec<(&'static str, Store)>) -> Self {
+        self.desk = Desk::new(databases, self.settings.inbox_retention);
+        self
     }
 
     /// Lets `ready` decide whether the whole process is serving (health service `""`). Without it the
@@ -91,6 +101,7 @@ impl Gateway {
             service: service.clone(),
             definitions: self.definitions.clone(),
             health: self.health.clone(),
+            desk: self.desk.clone(),
         };
         let router = router(&self.settings, service, operator).add_service(health_service);
         let serving = router.serve_with_incoming_shutdown(incoming, shutdown);

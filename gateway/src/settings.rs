@@ -16,6 +16,8 @@ pub struct Settings {
     pub watch_interval: Duration,
     /// How long `CancelDispatch` waits for the saga to decide.
     pub cancel_wait: Duration,
+    /// How long the inbox remembers what was handled; what died longer ago is replayed with a warning.
+    pub inbox_retention: Duration,
     /// A larger request is refused before it is decoded.
     pub max_message_bytes: usize,
     /// Unary calls in flight in this process at most, the same number of streams beside them, so that

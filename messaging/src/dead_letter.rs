@@ -1,9 +1,13 @@
 //! Dead letters: messages that could not be handled, kept whole, with the reason, until a person has
 //! looked at them.
 
+pub mod desk;
+mod resolve;
+
 use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
 
+pub use self::resolve::{Take, edit, replay, resolve};
 use crate::{Envelope, Store, StoreError, Timestamp, Tx, classify};
 
 /// Why a message died.
@@ -18,6 +22,9 @@ pub enum DeadLetterKind {
 }
 
 impl DeadLetterKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Permanent, Self::Exhausted, Self::Broker];
+
     /// As the table stores it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -43,13 +50,15 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
-/// Writes one dead letter. The same message again is counted on the row that is there.
+/// Writes one dead letter. The same message again is counted on the row that is there, which is dead again
+/// whatever was done about it.
 pub async fn bury(tx: &Tx, letter: &DeadLetter) -> Result<(), StoreError> {
     let sql = "INSERT INTO dead_letters (id, queue, message_id, type, routing_key, correlation_id, \
          causation_id, reply_to, traceparent, tracestate, attempt, body, kind, reason, times, first_at, dead_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $15) \
          ON CONFLICT (queue, message_id) DO UPDATE SET times = dead_letters.times + 1, dead_at = excluded.dead_at, \
-         kind = excluded.kind, reason = excluded.reason, attempt = excluded.attempt, body = excluded.body";
+         kind = excluded.kind, reason = excluded.reason, attempt = excluded.attempt, body = excluded.body, \
+         state = 'DEAD', resolved_at = 0, resolved_by = '', resolution = ''";
     let DeadLetter { queue, routing_key, envelope, kind, reason } = letter;
     let id = Uuid::now_v7();
     // What came without an id is nobody's duplicate.
@@ -88,9 +97,9 @@ pub struct Died {
     pub at: Timestamp,
 }
 
-/// The dead letters of one `correlation_id`, newest first.
+/// The dead letters of one `correlation_id` about which nothing was done yet, newest first.
 pub async fn about(store: &Store, correlation_id: &str) -> Result<Vec<Died>, StoreError> {
-    let sql = "SELECT queue, type, reason, dead_at FROM dead_letters WHERE correlation_id = $1 \
+    let sql = "SELECT queue, type, reason, dead_at FROM dead_letters WHERE correlation_id = $1 AND state = 'DEAD' \
                ORDER BY dead_at DESC LIMIT 20";
     let rows = store.query(sql, vec![correlation_id.into()]).await?;
     let read = |row: &QueryResult| -> Result<Died, DbErr> {

@@ -65,6 +65,12 @@ pub(crate) async fn record<'a>(
     Ok(())
 }
 
+/// Takes the proof back that a message was handled: it was put aside instead, and has come to nothing.
+pub async fn forget(tx: &Tx, consumer: &str, message_id: &str) -> Result<(), StoreError> {
+    let sql = "DELETE FROM inbox WHERE consumer = $1 AND message_id = $2";
+    tx.execute(sql, vec![consumer.into(), message_id.into()]).await.map(|_| ())
+}
+
 /// Writes to the slot that was open when the transaction began, and writes nothing when it is not open any
 /// more. `slots.open` waits for all who write to the slot before it opens another; so what [`handled`] saw was
 /// all that other slots will ever have, and this slot's key keeps a message from being recorded twice. That the

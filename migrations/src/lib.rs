@@ -14,6 +14,7 @@ mod m0006_cancel;
 mod m0007_saga_versions;
 mod m0008_capture;
 mod m0009_operator;
+mod m0010_dead_letter_desk;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait,
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_saga_versions::Migration),
             Box::new(m0008_capture::Migration),
             Box::new(m0009_operator::Migration),
+            Box::new(m0010_dead_letter_desk::Migration),
         ]
     }
 }

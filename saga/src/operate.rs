@@ -3,9 +3,11 @@
 //! The gateway calls this directly and not through a queue, so that an operator can act while the broker is
 //! away.
 
-use sea_orm::{DbErr, QueryResult};
+use sea_orm::{DbErr, QueryResult, Value};
 use uuid::Uuid;
-use waybill_messaging::{Store, StoreError, Timestamp, TraceContext, Transaction, Tx, classify};
+use waybill_messaging::{
+    Column, Rows, Store, StoreError, Timestamp, TraceContext, Transaction, Tx, classify,
+};
 
 pub use crate::machine::{Answer, Intervention, Refusal, Verb, may_operate};
 use crate::{
@@ -91,6 +93,8 @@ pub struct Action {
     pub operator: String,
     /// Why.
     pub reason: String,
+    /// The dead letter that it concerned; empty for all other verbs.
+    pub dead_letter: String,
 }
 
 /// A saga as it stands, if there is one.
@@ -109,18 +113,48 @@ pub(crate) async fn audit(
     operator: &str,
     reason: &str,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO operator_actions (id, at, scope, verb, version, operator, reason) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    let params = vec![
-        Uuid::now_v7().to_string().into(),
-        tx.now().micros().into(),
-        scope.into(),
-        verb.into(),
-        i64::try_from(version).unwrap_or(i64::MAX).into(),
-        operator.into(),
-        reason.into(),
-    ];
-    tx.execute(sql, params).await.map(|_| ())
+    let mut rows = Rows::new(AUDITED);
+    rows.push(audited(scope, verb, version, ""));
+    write(tx, &rows, operator, reason).await
+}
+
+/// Keeps what an operator does about dead letters: of each its id and its dispatch, which may be empty.
+pub async fn audit_dead_letters<'a>(
+    tx: &Tx,
+    letters: impl Iterator<Item = (&'a Uuid, &'a str)>,
+    verb: &str,
+    operator: &str,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let mut rows = Rows::new(AUDITED);
+    for (id, dispatch_id) in letters {
+        let id = id.to_string();
+        let of_letter = || format!("dead-letter:{id}");
+        let scope = if dispatch_id.is_empty() { of_letter() } else { scope_of(dispatch_id) };
+        rows.push(audited(&scope, verb, 0, &id));
+    }
+    write(tx, &rows, operator, reason).await
+}
+
+const AUDITED: &[(&str, Column)] = &[
+    ("id", Column::Text),
+    ("scope", Column::Text),
+    ("verb", Column::Text),
+    ("version", Column::Int),
+    ("dead_letter", Column::Text),
+];
+
+fn audited(scope: &str, verb: &str, version: u64, dead_letter: &str) -> Vec<Value> {
+    let version = i64::try_from(version).unwrap_or(i64::MAX);
+    let id = Uuid::now_v7().to_string();
+    vec![id.into(), scope.into(), verb.into(), version.into(), dead_letter.into()]
+}
+
+async fn write(tx: &Tx, rows: &Rows, operator: &str, reason: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO operator_actions (id, at, scope, verb, version, operator, reason, dead_letter) \
+               SELECT id, $1, scope, verb, version, $2, $3, dead_letter FROM v";
+    let params = vec![tx.now().micros().into(), operator.into(), reason.into()];
+    tx.execute_rows(rows, sql, params).await.map(|_| ())
 }
 
 /// The newest actions, at most `most`, before the one of id `before` where that is given, on one `scope` or
@@ -140,7 +174,7 @@ pub async fn actions(
         on = "AND scope = $3";
     }
     let sql = format!(
-        "SELECT id, at, scope, verb, version, operator, reason FROM operator_actions \
+        "SELECT id, at, scope, verb, version, operator, reason, dead_letter FROM operator_actions \
          WHERE id < $1 {on} ORDER BY id DESC LIMIT $2"
     );
     let rows = store.query(&sql, params).await?;
@@ -156,5 +190,6 @@ fn read(row: &QueryResult) -> Result<Action, DbErr> {
         version: u64::try_from(row.try_get_by_index::<i64>(4)?).unwrap_or_default(),
         operator: row.try_get_by_index(5)?,
         reason: row.try_get_by_index(6)?,
+        dead_letter: row.try_get_by_index(7)?,
     })
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use waybill_messaging::{
     Column, Envelope, Handler, Received, Rows, Store, StoreError, TraceContext, Transaction, Tx, classify,
     dead_letter::{self, DeadLetter, DeadLetterKind},
+    inbox,
 };
 
 use crate::{
@@ -166,6 +167,8 @@ async fn handle(
     tracing::error!(dispatch_id = envelope.correlation_id, reason, "dead-lettered");
     let (queue, routing_key) = ("saga".to_owned(), "saga.reply".to_owned());
     let letter = DeadLetter { queue, routing_key, envelope, kind: DeadLetterKind::Permanent, reason };
+    // It counted as handled when it was parked. Unless that is taken back, sending it again does nothing.
+    inbox::forget(tx, "saga", &letter.envelope.message_id).await?;
     dead_letter::bury(tx, &letter).await
 }
 

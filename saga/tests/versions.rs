@@ -154,11 +154,19 @@ async fn a_message_of_an_unknown_type_is_parked_where_its_version_is_unknown_too
         let refused = rig.consumes(&rig.old, strange(type_name, id)).await.unwrap_err();
         assert!(matches!(refused, StoreError::Failed(_)), "{refused}");
     }
+    // Its consumer counted it as handled, as it does whatever it has parked.
+    let (inbox, empty) = if rig.database.is_postgres() { ("inbox_0", "''::bytea") } else { ("inbox", "x''") };
+    let handled = format!(
+        "INSERT INTO {inbox} (consumer, message_id, received_at, reply_type, reply_body) \
+         VALUES ('saga', 'b:strange', 0, '', {empty})"
+    );
+    rig.database.execute(&handled).await;
     // Nobody will ever know it: a dead letter, and the others go on.
     rig.handles(&rig.old, "b", accepted("b")).await.unwrap();
     take_parked(&rig.store, &rig.new).await.unwrap();
     let dead = "SELECT message_id || ' ' || kind FROM dead_letters";
     assert_eq!(rig.database.texts(dead).await, ["b:strange PERMANENT"]);
+    assert_eq!(rig.database.number("SELECT count(*) FROM inbox").await, 0, "sent again, it is handled");
     assert_eq!(rig.instances().await[1], "2 RUNNING DONE,RUNNING,PENDING,PENDING 2");
     rig.end().await;
 }

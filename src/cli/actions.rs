@@ -73,5 +73,6 @@ fn line(action: &OperatorAction) -> String {
         "version": action.version,
         "operator": action.operator,
         "reason": action.reason,
+        "dead_letter_id": action.dead_letter_id,
     })))
 }

@@ -56,7 +56,9 @@ impl ClientArgs {
     pub(super) async fn connect_operator(&self) -> Result<(Gateway, Operator), Failure> {
         let channel = self.channel().await?;
         let gateway = DispatchGatewayClient::with_interceptor(channel.clone(), TraceContext);
-        Ok((gateway, DispatchOperatorClient::with_interceptor(channel, TraceContext)))
+        // What the server has to show may be as large as a message.
+        let operator = DispatchOperatorClient::with_interceptor(channel, TraceContext);
+        Ok((gateway, operator.max_decoding_message_size(usize::MAX)))
     }
 
     /// What has to be added to a command that is to reach the same server.

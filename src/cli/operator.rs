@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Failure, actions, explain, pause, stuck, verb};
+use super::{Failure, actions, dead_letters, explain, pause, stuck, verb};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -18,6 +18,7 @@ pub(crate) enum Command {
     Resume(pause::Resume),
     Pauses(pause::Pauses),
     Actions(actions::Args),
+    DeadLetters(Box<dead_letters::Args>),
 }
 
 impl Command {
@@ -33,6 +34,7 @@ impl Command {
             Self::Resume(_) => "waybill resume",
             Self::Pauses(_) => "waybill pauses",
             Self::Actions(_) => "waybill actions",
+            Self::DeadLetters(_) => "waybill dead-letters",
         }
     }
 
@@ -48,6 +50,7 @@ impl Command {
             Self::Resume(args) => args.run().await,
             Self::Pauses(args) => args.run().await,
             Self::Actions(args) => args.run().await,
+            Self::DeadLetters(args) => args.run().await,
         }
     }
 }

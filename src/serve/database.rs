@@ -27,13 +27,7 @@ impl Stores {
         let mut stores = BTreeMap::new();
         let mut outlets = Vec::new();
         for url in urls(config) {
-            let settings = StoreSettings {
-                url: url.expose().to_owned(),
-                connections: config.database.connections,
-                statement_timeout: config.consumer.handler_timeout,
-                clock: Clock::system(),
-            };
-            let (store, outcomes) = Store::open(settings, hand_off.clone()).await?;
+            let (store, outcomes) = Store::open(settings(config, &url), hand_off.clone()).await?;
             stores.insert(url.expose().to_owned(), store.clone());
             outlets.push((store, outcomes));
         }
@@ -45,9 +39,32 @@ impl Stores {
         self.0.get(url.expose()).cloned().ok_or_else(|| anyhow::anyhow!("{url} was not opened"))
     }
 
+    /// Every configured database with its name, for the dead-letter desk. What no role of this process uses is
+    /// opened here and shows in the first use; the process is no less ready without it, and publishes nothing of it.
+    pub(super) async fn named(&self, config: &Config) -> anyhow::Result<Vec<(&'static str, Store)>> {
+        let mut named = Vec::new();
+        for (name, url) in config.databases() {
+            let store = match self.get(url) {
+                Ok(store) => store,
+                Err(_) => Store::open(settings(config, url), HandOff::none()).await?.0,
+            };
+            named.push((name, store));
+        }
+        Ok(named)
+    }
+
     /// All of them.
     pub(super) fn all(&self) -> Vec<Store> {
         self.0.values().cloned().collect()
+    }
+}
+
+fn settings(config: &Config, url: &SecretUrl) -> StoreSettings {
+    StoreSettings {
+        url: url.expose().to_owned(),
+        connections: config.database.connections,
+        statement_timeout: config.consumer.handler_timeout,
+        clock: Clock::system(),
     }
 }
 

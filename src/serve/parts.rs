@@ -113,11 +113,12 @@ pub(super) async fn start(
     }
     if let Some(listener) = grpc {
         let gateway = Gateway::new(
-            gateway_settings(&config.gateway),
+            gateway_settings(config),
             stores.get(&config.database.url)?,
             definitions::of(config)?,
             health.clone(),
-        );
+        )
+        .with_databases(stores.named(config).await?);
         health.set("intake", Status::Up);
         let serving = gateway.serve(listener, intake.stop.clone(), config.drain_timeout);
         intake.spawn("gateway", async move {
@@ -187,13 +188,15 @@ fn relay_settings(config: &config::Relay) -> relay::Settings {
     }
 }
 
-fn gateway_settings(config: &config::Gateway) -> waybill_gateway::Settings {
+fn gateway_settings(all: &Config) -> waybill_gateway::Settings {
+    let config = &all.gateway;
     waybill_gateway::Settings {
         queue: config.queue,
         batch: config.batch,
         committers: config.committers,
         watch_interval: config.watch_interval,
         cancel_wait: config.cancel_wait,
+        inbox_retention: all.inbox_retention,
         max_message_bytes: config.max_message_bytes,
         max_streams: config.max_streams,
     }

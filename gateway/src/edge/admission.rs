@@ -11,7 +11,8 @@ use crate::status;
 /// Calls are short: after this long many of them have ended.
 const PAUSE: Duration = Duration::from_millis(200);
 /// RPCs that last as long as their client likes.
-const STREAMS: [&str; 2] = ["/RequestDispatches", "/WatchDispatch"];
+const STREAMS: [&str; 4] =
+    ["/RequestDispatches", "/WatchDispatch", "/ReplayDeadLetters", "/DiscardDeadLetters"];
 
 /// Room for calls, and apart from it room for streams.
 pub(super) struct Admission {

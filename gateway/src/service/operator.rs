@@ -4,6 +4,7 @@
 
 mod actions;
 mod explain;
+mod letters;
 mod pauses;
 mod stuck;
 mod verbs;
@@ -17,11 +18,17 @@ use waybill_saga::{
 };
 
 use super::Service;
-use crate::{edge::Call, violations::Violations};
+use crate::{
+    desk::{Desk, How},
+    edge::Call,
+    violations::Violations,
+};
 
 /// Reasons, of any verb.
 const MAX_REASON: usize = 500;
 const MAX_OPERATOR: usize = 100;
+/// A second; faster than anything here is done.
+const MAX_RATE: u32 = 100_000;
 
 /// What the calls share.
 #[derive(Clone)]
@@ -29,6 +36,7 @@ pub(crate) struct Operator {
     pub(crate) service: Service,
     pub(crate) definitions: Definitions,
     pub(crate) health: Health,
+    pub(crate) desk: Desk,
 }
 
 /// The fields that all verbs on one dispatch have.
@@ -47,6 +55,9 @@ macro_rules! order {
 
 #[tonic::async_trait]
 impl DispatchOperator for Operator {
+    type ReplayDeadLettersStream = letters::Progress;
+    type DiscardDeadLettersStream = letters::Progress;
+
     async fn retry_step(&self, request: Request<v1::RetryStepRequest>) -> Answered<v1::Dispatch> {
         let call = Call::of(&request);
         let order = order!(request.into_inner(), Ok(Verb::Retry));
@@ -106,7 +117,53 @@ impl DispatchOperator for Operator {
         &self,
         request: Request<v1::ListOperatorActionsRequest>,
     ) -> Answered<v1::ListOperatorActionsResponse> {
-        actions::handle(&self.service, request.into_inner()).await.map(Response::new)
+        actions::handle(&self.desk, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<v1::ListDeadLettersRequest>,
+    ) -> Answered<v1::ListDeadLettersResponse> {
+        letters::list(&self.desk, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn group_dead_letters(
+        &self,
+        request: Request<v1::GroupDeadLettersRequest>,
+    ) -> Answered<v1::GroupDeadLettersResponse> {
+        letters::groups(&self.desk, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_dead_letter(&self, request: Request<v1::GetDeadLetterRequest>) -> Answered<v1::DeadLetter> {
+        letters::get(&self.desk, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn replay_dead_letters(
+        &self,
+        request: Request<v1::ReplayDeadLettersRequest>,
+    ) -> Answered<letters::Progress> {
+        let call = Call::of(&request);
+        let v1::ReplayDeadLettersRequest { filter, all, reason, operator, dry_run, rate } =
+            request.into_inner();
+        let order = letters::Order { how: How::Replay, filter, all, reason, operator, dry_run, rate };
+        letters::open(self, call, order).await.map(Response::new)
+    }
+
+    async fn edit_dead_letter(
+        &self,
+        request: Request<v1::EditDeadLetterRequest>,
+    ) -> Answered<v1::DeadLetter> {
+        letters::edit(&self.desk, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn discard_dead_letters(
+        &self,
+        request: Request<v1::DiscardDeadLettersRequest>,
+    ) -> Answered<letters::Progress> {
+        let call = Call::of(&request);
+        let v1::DiscardDeadLettersRequest { filter, all, reason, operator, dry_run } = request.into_inner();
+        let order = letters::Order { how: How::Discard, filter, all, reason, operator, dry_run, rate: 0 };
+        letters::open(self, call, order).await.map(Response::new)
     }
 }
 

@@ -6,6 +6,7 @@ mod accept;
 mod cancel;
 mod edge;
 mod get;
+mod letters;
 mod list;
 mod operator;
 mod overload;

@@ -25,7 +25,7 @@ on_both_databases!(
 
 pub(crate) type Client = DispatchOperatorClient<tonic::transport::Channel>;
 
-async fn connect(rig: &Rig) -> Client {
+pub(crate) async fn connect(rig: &Rig) -> Client {
     let channel = tonic::transport::Channel::from_shared(format!("http://{}", rig.address)).unwrap();
     Client::new(channel.connect().await.unwrap())
 }

@@ -41,6 +41,7 @@ pub(crate) fn settings() -> Settings {
         committers: 2,
         watch_interval: Duration::from_millis(10),
         cancel_wait: Duration::from_secs(30),
+        inbox_retention: Duration::from_hours(24),
         max_message_bytes: 64 * 1_024,
         max_streams: 500,
     }
@@ -57,15 +58,30 @@ impl Rig {
     }
 
     pub(crate) async fn with(database: TestDatabase, settings: Settings) -> Self {
-        Self::serve(database, settings, Clock::stopped_at(now())).await
+        Self::serve(database, settings, Clock::stopped_at(now()), &[]).await
     }
 
-    async fn serve(database: TestDatabase, settings: Settings, clock: Clock) -> Self {
+    /// With the databases of participants that have one of their own.
+    pub(crate) async fn beside(database: TestDatabase, others: &[(&'static str, &TestDatabase)]) -> Self {
+        Self::serve(database, settings(), Clock::stopped_at(now()), others).await
+    }
+
+    async fn serve(
+        database: TestDatabase,
+        settings: Settings,
+        clock: Clock,
+        others: &[(&'static str, &TestDatabase)],
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (health, stop) = (Health::default(), CancellationToken::new());
-        let gateway =
-            Gateway::new(settings.clone(), open(&database, &clock).await, definitions(), health.clone());
+        let store = open(&database, &clock).await;
+        let mut databases = vec![("common", store.clone())];
+        for (name, other) in others {
+            databases.push((name, open(other, &clock).await));
+        }
+        let gateway = Gateway::new(settings.clone(), store, definitions(), health.clone());
+        let gateway = gateway.with_databases(databases);
         let served = tokio::spawn(gateway.serve(listener, stop.clone(), PATIENCE));
         let client = connect(address).await;
         Self { database, client, clock, health, address, stop, served, settings }
@@ -74,7 +90,7 @@ impl Rig {
     /// The same database and clock, served by the next process.
     pub(crate) async fn restart(self) -> Self {
         let (settings, clock) = (self.settings.clone(), self.clock.clone());
-        Self::serve(self.end().await, settings, clock).await
+        Self::serve(self.end().await, settings, clock, &[]).await
     }
 
     /// Stops the gateway, which has to go by itself.
@@ -166,7 +182,7 @@ fn definitions() -> Definitions {
     Definitions::new(order_fulfilment(&Defaults::default()), &[1], 1).unwrap()
 }
 
-async fn open(database: &TestDatabase, clock: &Clock) -> Store {
+pub(crate) async fn open(database: &TestDatabase, clock: &Clock) -> Store {
     let relay = relay::Relay::new(relay::Settings {
         window: 1,
         hand_off: 1,

@@ -145,7 +145,8 @@ impl<'a> Books<'a> {
         self.check_balances().await;
         self.check_history().await;
         for database in self.databases() {
-            let dead = "SELECT queue || ' ' || message_id || ': ' || reason FROM dead_letters";
+            let dead =
+                "SELECT queue || ' ' || message_id || ': ' || reason FROM dead_letters WHERE state = 'DEAD'";
             assert_eq!(database.texts(dead).await, Vec::<String>::new(), "dead letters");
         }
     }

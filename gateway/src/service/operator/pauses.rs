@@ -5,11 +5,8 @@ use waybill_messaging::StoreError;
 use waybill_proto::v1;
 use waybill_saga::pause::{self, Pause, Resume, Scope, SetPause};
 
-use super::check_why;
+use super::{MAX_RATE, check_why};
 use crate::{service::Service, status, time, violations::Violations};
-
-/// Faster than anything here takes them.
-const MAX_RATE: u32 = 100_000;
 
 pub(super) async fn pause(service: &Service, request: v1::PauseRequest) -> Result<v1::PauseStatus, Status> {
     let v1::PauseRequest { scope: text, reason, operator } = request;
