@@ -15,7 +15,9 @@ mod m0007_saga_versions;
 mod m0008_capture;
 mod m0009_operator;
 mod m0010_dead_letter_desk;
+mod plain;
 
+use plain::Plain;
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait,
     sea_orm::{ConnectOptions, Database, DbErr},
@@ -43,16 +45,16 @@ struct Migrator;
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
-            Box::new(m0001_messaging::Migration),
-            Box::new(m0002_gateway::Migration),
-            Box::new(m0003_saga::Migration),
-            Box::new(m0004_worker::Migration),
+            Plain::boxed("m0001_messaging", m0001_messaging::STATEMENTS),
+            Plain::boxed("m0002_gateway", m0002_gateway::STATEMENTS),
+            Plain::boxed("m0003_saga", m0003_saga::STATEMENTS),
+            Plain::boxed("m0004_worker", m0004_worker::STATEMENTS),
             Box::new(m0005_rotation::Migration),
-            Box::new(m0006_cancel::Migration),
-            Box::new(m0007_saga_versions::Migration),
-            Box::new(m0008_capture::Migration),
-            Box::new(m0009_operator::Migration),
-            Box::new(m0010_dead_letter_desk::Migration),
+            Plain::boxed("m0006_cancel", m0006_cancel::STATEMENTS),
+            Plain::boxed("m0007_saga_versions", m0007_saga_versions::STATEMENTS),
+            Plain::boxed("m0008_capture", m0008_capture::STATEMENTS),
+            Plain::boxed("m0009_operator", m0009_operator::STATEMENTS),
+            Plain::boxed("m0010_dead_letter_desk", m0010_dead_letter_desk::STATEMENTS),
         ]
     }
 }

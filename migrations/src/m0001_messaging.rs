@@ -1,24 +1,6 @@
 //! Tables of the reliable-messaging core: `outbox`, `inbox`, `dead_letters`.
 
-use sea_orm_migration::prelude::*;
-
-use crate::dialect;
-
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &STATEMENTS).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
-
-const STATEMENTS: [&str; 7] = [
+pub(crate) const STATEMENTS: &[&str] = &[
     // A row lives from the commit that wrote it until its publication is confirmed. `lease_until` is the
     // moment from which a sweep may take it: the end of a lease, of a delay or of a parked pause.
     "CREATE TABLE outbox (

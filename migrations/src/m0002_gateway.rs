@@ -1,24 +1,6 @@
 //! Table of the gateway: `dispatches`.
 
-use sea_orm_migration::prelude::*;
-
-use crate::dialect;
-
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &STATEMENTS).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
-
-const STATEMENTS: [&str; 5] = [
+pub(crate) const STATEMENTS: &[&str] = &[
     // `superseded_at`: the dispatch was cancelled and a newer one of the same order took its place.
     // `saga_started_at`: the gateway has seen that the saga began, and need not send the request again.
     "CREATE TABLE dispatches (

@@ -1,24 +1,6 @@
 //! Tables of the saga: `saga_instances`, `saga_history`.
 
-use sea_orm_migration::prelude::*;
-
-use crate::dialect;
-
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &STATEMENTS).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
-
-const STATEMENTS: [&str; 4] = [
+pub(crate) const STATEMENTS: &[&str] = &[
     "CREATE TABLE saga_instances (
         dispatch_id {text} PRIMARY KEY,
         definition {text} NOT NULL,

@@ -1,25 +1,7 @@
 //! Several versions of a saga at a time: messages for instances that a process does not know are parked,
 //! and deadlines are found by version.
 
-use sea_orm_migration::prelude::*;
-
-use crate::dialect;
-
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &STATEMENTS).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
-
-const STATEMENTS: [&str; 4] = [
+pub(crate) const STATEMENTS: &[&str] = &[
     "CREATE TABLE saga_parked (
         dispatch_id {text} NOT NULL,
         message_id {text} NOT NULL,

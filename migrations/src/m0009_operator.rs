@@ -1,24 +1,6 @@
 //! What an operator does: the audit, what is paused, and what that holds up.
 
-use sea_orm_migration::prelude::*;
-
-use crate::dialect;
-
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &STATEMENTS).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
-
-const STATEMENTS: [&str; 8] = [
+pub(crate) const STATEMENTS: &[&str] = &[
     // `scope`: `dispatch:<id>`, or what was paused. Ids sort by time.
     "CREATE TABLE operator_actions (
         id {text} PRIMARY KEY,

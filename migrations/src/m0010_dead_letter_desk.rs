@@ -1,24 +1,6 @@
 //! The dead-letter desk: what was done about a letter, the bodies that were edited, and the audit of both.
 
-use sea_orm_migration::prelude::*;
-
-use crate::dialect;
-
-#[derive(DeriveMigrationName)]
-pub(crate) struct Migration;
-
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        dialect::run(manager, &STATEMENTS).await
-    }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
-}
-
-const STATEMENTS: [&str; 8] = [
+pub(crate) const STATEMENTS: &[&str] = &[
     // `DEAD`, `REPLAYED` or `DISCARDED`; since when, by whom and why it is dead no more.
     "ALTER TABLE dead_letters ADD COLUMN state {text} NOT NULL DEFAULT 'DEAD'",
     "ALTER TABLE dead_letters ADD COLUMN resolved_at {int} NOT NULL DEFAULT 0",
