@@ -21,8 +21,8 @@ use opentelemetry_sdk::{
 };
 use tracing::{Subscriber, warn};
 use tracing_subscriber::{
-    Layer, Registry, filter::FilterExt as _, fmt::format::JsonFields, layer::SubscriberExt as _,
-    registry::LookupSpan, util::SubscriberInitExt as _,
+    Layer, Registry, filter::FilterExt as _, layer::SubscriberExt as _, registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
 
 pub(crate) use self::metrics::Metrics;
@@ -95,10 +95,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + 'static,
 {
-    tracing_subscriber::fmt::layer()
-        .fmt_fields(JsonFields::new())
-        .event_format(json::JsonLines)
-        .with_writer(writer)
+    tracing_subscriber::fmt::layer().fmt_fields(json::Ids).event_format(json::JsonLines).with_writer(writer)
 }
 
 impl Telemetry {

@@ -28,7 +28,9 @@ fn requests() -> Vec<DispatchRequested> {
 
 async fn dies_at(point: &str, database: TestDatabase) {
     let broker = TestBroker::new().await;
-    let sound = program(env!("CARGO_BIN_EXE_waybill"), &database, &broker);
+    // One by one unless it says otherwise, so that each point is come by often enough.
+    let (point, pack) = point.split_once(" in packs of ").unwrap_or((point, "1"));
+    let sound = program(env!("CARGO_BIN_EXE_waybill"), &database, &broker).set("WAYBILL_RELAY_PACK", pack);
     let doomed = sound.clone().set("WAYBILL_TEST_FAULT", point).start().await;
     let load = Load::start(&sound.client(), requests(), 8);
     let ended = doomed.ended().await;
@@ -75,6 +77,9 @@ dies! {
     after_the_commit_of_participant_payment_and_before_the_ack: "before-ack/payment@2",
     after_the_commit_of_participant_dispatch_and_before_the_ack: "before-ack/dispatch@2",
     after_the_commit_of_the_saga_and_before_the_ack: "before-ack/saga@5",
+    after_publishing_packs_and_before_their_confirm_is_seen: "after-publish/order.command@5 in packs of 64",
+    after_the_confirm_of_packs_and_before_their_rows_are_cleared: "after-confirm/saga.reply@9 in packs of 64",
+    after_the_commit_of_packs_and_before_the_ack: "before-ack/saga@3 in packs of 64",
     before_the_commit_of_clearing_rows: "before-commit/outbox.settle@3",
     after_the_commit_of_clearing_rows: "after-commit/outbox.settle@3",
 }

@@ -206,7 +206,12 @@ async fn every_queue_of_the_topology_is_shown_with_its_state() {
 }
 
 async fn declare(url: &str, prefix: &str) {
-    let topology = Topology { prefix: prefix.to_owned(), queue_type: QueueType::Quorum, delivery_limit: 20 };
+    let topology = Topology {
+        prefix: prefix.to_owned(),
+        queue_type: QueueType::Quorum,
+        delivery_limit: 20,
+        external: Vec::new(),
+    };
     let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
     topology.declare(&connection.create_channel().await.unwrap()).await.unwrap();
 }

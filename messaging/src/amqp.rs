@@ -16,7 +16,7 @@ pub(crate) const CAUSATION: &str = "x-waybill-causation-id";
 /// Media type of every body.
 pub(crate) const CONTENT_TYPE: &str = "application/x-protobuf";
 
-const PERSISTENT: u8 = 2;
+pub(crate) const PERSISTENT: u8 = 2;
 
 /// The properties under which `envelope` is published.
 pub(crate) fn properties(envelope: &Envelope, now: Timestamp) -> BasicProperties {
@@ -69,7 +69,7 @@ pub(crate) fn envelope(delivery: &mut Delivery) -> Envelope {
 }
 
 /// PostgreSQL stores no NUL in a text; a message must not be undeliverable for one.
-fn storable(text: &str) -> String {
+pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 

@@ -183,7 +183,7 @@ impl Supervisor {
     async fn connect(&self) -> Result<Connection, String> {
         let name = format!("waybill {}", self.name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let url = with_heartbeat(&self.settings.url);
+        let url = with_defaults(&self.settings.url);
         let connecting = Connection::connect(&url, properties);
         let connection = in_time("connect", connecting).await?;
         in_time("declare topology", self.declare(&connection)).await?;
@@ -241,11 +241,16 @@ impl Supervisor {
     }
 }
 
-/// The broker's own default of 60 s notices a dead peer after two minutes; its guide recommends 5 to 20 s.
-fn with_heartbeat(url: &str) -> std::borrow::Cow<'_, str> {
-    if url.contains("heartbeat=") {
-        return url.into();
+/// What a connection asks for where its URL does not say otherwise. The broker's own heartbeat of 60 s notices a dead
+/// peer after two minutes; its guide recommends 5 to 20 s. lapin keeps room for 32 frames each way (4.12.3,
+/// `io_loop.rs`): with the usual 128 KiB those are 16 MiB for the two connections of a process.
+fn with_defaults(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in [("heartbeat", "10"), ("frame_max", "32768")] {
+        if !url.contains(&format!("{name}=")) {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.extend([name, "=", value]);
+        }
     }
-    let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}heartbeat=10").into()
+    url
 }

@@ -5,6 +5,7 @@
 //! delivery; `apply` is the transaction: inbox, effect and replies, all or nothing.
 
 mod apply;
+mod arrived;
 mod batch;
 mod bury;
 
@@ -26,6 +27,7 @@ use lapin::{
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::arrived::Batch;
 pub use self::bury::BuryBrokerLetters;
 use crate::{
     Envelope, Failure, Store, StoreError, TraceContext, Tx,
@@ -50,6 +52,8 @@ pub struct Received<M> {
     pub message: M,
     /// The span that handles it: the creation context of everything that it causes.
     pub trace: TraceContext,
+    /// Whether it travelled in one AMQP message with others.
+    pub packed: bool,
 }
 
 /// What handling one message came to.
@@ -114,6 +118,8 @@ pub struct Consumer<H> {
     metrics: metrics::Consumer,
     /// Whether the last subscription found nobody.
     leaderless: AtomicBool,
+    /// Whether the last batch had messages that were known: then the next one may have some too.
+    repeated: AtomicBool,
 }
 
 /// How a subscription ended in order.
@@ -136,6 +142,7 @@ impl<H: Handler> Consumer<H> {
             health,
             metrics,
             leaderless: AtomicBool::new(false),
+            repeated: AtomicBool::new(false),
         }
     }
 
@@ -176,6 +183,9 @@ impl<H: Handler> Consumer<H> {
             // Again, because the queue may be what broke the last channel.
             in_time("declare the queue", self.broker.topology().declare_for(&channel, queue, dead)).await?;
         }
+        if !dead && !self.broker.topology().external.contains(&queue.name) {
+            in_time("bind for packs", self.broker.topology().bind_packed(&channel, queue)).await?;
+        }
         self.has_leader().await?;
         let (prefetch, own) = (self.settings.prefetch, BasicQosOptions { global: false });
         in_time("set the prefetch", channel.basic_qos(prefetch, own)).await?;
@@ -194,13 +204,13 @@ impl<H: Handler> Consumer<H> {
                 next = deliveries.next() => next,
                 () = sleep(idle) => break End::Idle,
             };
-            let mut batch = vec![delivery(next)?];
+            let mut batch = Batch::of(delivery(next)?);
             let mut over = Ok(());
-            while batch.len() < self.settings.batch
+            while batch.messages.len() < self.settings.batch
                 && let Some(next) = deliveries.next().now_or_never()
             {
                 match delivery(next) {
-                    Ok(delivery) => batch.push(delivery),
+                    Ok(delivery) => batch.add(delivery),
                     // Said once and never again: whoever asked for more would wait for ever.
                     Err(reason) => {
                         over = Err(reason);
@@ -257,16 +267,11 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Handles and acknowledges a batch. `Err`: the channel is of no use any more.
-    async fn handle(
-        &self,
-        channel: &Channel,
-        mut batch: Vec<Delivery>,
-        stop: &CancellationToken,
-    ) -> Result<(), String> {
-        let Some(last) = batch.last().map(|delivery| delivery.delivery_tag) else { return Ok(()) };
-        self.metrics.redelivered(batch.iter().filter(|delivery| delivery.redelivered).count() as u64);
-        let (begun, size) = (Instant::now(), batch.len() as u64);
-        let handled = self.settle(&mut batch, stop).await;
+    async fn handle(&self, channel: &Channel, batch: Batch, stop: &CancellationToken) -> Result<(), String> {
+        let last = batch.last;
+        self.metrics.redelivered(batch.messages.iter().filter(|arrived| arrived.redelivered).count() as u64);
+        let (begun, size) = (Instant::now(), batch.messages.len() as u64);
+        let handled = self.settle(batch.messages, stop).await;
         let unwritten = Handled { failed: size, ..Handled::default() };
         self.metrics.handled(handled.unwrap_or(unwritten), begun.elapsed());
         if handled.is_none() {

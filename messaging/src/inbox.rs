@@ -11,10 +11,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 pub use self::keep::keep;
-use crate::{
-    Column, Rows, StoreError, Tx, classify,
-    slots::{self, Slotted},
-};
+use crate::{All, Column, Rows, StoreError, Tx, classify, slots::Slotted};
 
 /// What a participant answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +28,8 @@ pub(crate) async fn handled(
     consumer: &str,
     message_ids: impl Iterator<Item = &str>,
 ) -> Result<HashMap<String, Option<Reply>>, StoreError> {
-    let sql = "SELECT i.message_id, i.reply_type, i.reply_body FROM v JOIN inbox i \
-               ON i.consumer = $1 AND i.message_id = v.id";
+    let sql = "SELECT i.message_id, i.reply_type, i.reply_body FROM inbox i \
+               WHERE i.consumer = $1 AND i.message_id IN (SELECT id FROM v)";
     let rows = tx.query_rows(&Rows::ids(message_ids), sql, vec![consumer.into()]).await?;
     let read = |row: &sea_orm::QueryResult| -> Result<_, sea_orm::DbErr> {
         let type_name: String = row.try_get_by_index(1)?;
@@ -43,26 +40,24 @@ pub(crate) async fn handled(
     rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect()
 }
 
-/// Records messages as handled. [`StoreError::Conflict`] when another transaction has recorded one of
-/// them since [`handled`] was asked: then all of this must not happen.
-pub(crate) async fn record<'a>(
+/// Records messages as handled, before the commit. [`StoreError::Conflict`] comes of it when one of them has been
+/// recorded before, or another transaction is at it: then all of this must not happen.
+pub(crate) fn record<'a>(
     tx: &Tx,
     consumer: &str,
     handled: impl Iterator<Item = (&'a str, Option<&'a Reply>)>,
-) -> Result<(), StoreError> {
+) {
     let columns: &[_] = &[("id", Column::Text), ("reply_type", Column::Text), ("reply_body", Column::Bytes)];
     let mut rows = Rows::new(columns);
     for (message_id, reply) in handled {
         let (kind, body) = reply.map_or(("", Vec::new()), |r| (r.type_name.as_str(), r.body.to_vec()));
         rows.push(vec![message_id.into(), kind.into(), body.into()]);
     }
-    let sql = insert(tx);
-    let written = tx.execute_rows(&rows, &sql, vec![consumer.into(), tx.now().micros().into()]).await?;
-    if written < rows.len() as u64 {
-        slots::follow(tx, Slotted::Inbox).await?;
-        return Err(StoreError::Conflict(format!("{consumer}: a message is being handled twice at once")));
-    }
-    Ok(())
+    let all = All {
+        else_conflict: "a message was handled before, or is being handled twice at once",
+        slotted: Some(Slotted::Inbox),
+    };
+    tx.execute_later(rows, insert(tx), vec![consumer.into(), tx.now().micros().into()], Some(all));
 }
 
 /// Takes the proof back that a message was handled: it was put aside instead, and has come to nothing.
@@ -72,9 +67,10 @@ pub async fn forget(tx: &Tx, consumer: &str, message_id: &str) -> Result<(), Sto
 }
 
 /// Writes to the slot that was open when the transaction began, and writes nothing when it is not open any
-/// more. `slots.open` waits for all who write to the slot before it opens another; so what [`handled`] saw was
-/// all that other slots will ever have, and this slot's key keeps a message from being recorded twice. That the
-/// check sees the latest state rests on PostgreSQL taking a statement's table locks before its snapshot.
+/// more, or what any slot has already. `slots.open` waits for all who write to the slot before it opens another;
+/// so while the slot is open, what is seen is all that other slots will ever have, and this slot's key keeps a
+/// message from being recorded twice. That both checks see the latest state rests on PostgreSQL taking a
+/// statement's table locks before its snapshot.
 fn insert(tx: &Tx) -> String {
     let slot = tx.inbox_slot();
     let table = Slotted::Inbox.table(tx.backend(), slot);
@@ -85,6 +81,8 @@ fn insert(tx: &Tx) -> String {
     };
     format!(
         "INSERT INTO {table} (consumer, message_id, received_at, reply_type, reply_body) \
-         SELECT $1, id, $2, reply_type, reply_body FROM v WHERE {still_open} ON CONFLICT DO NOTHING"
+         SELECT $1, id, $2, reply_type, reply_body FROM v WHERE {still_open} \
+         AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.consumer = $1 AND i.message_id = v.id) \
+         ON CONFLICT DO NOTHING"
     )
 }

@@ -18,6 +18,7 @@ pub mod health;
 pub mod inbox;
 pub mod metrics;
 pub mod outbox;
+mod pack;
 pub mod queues;
 pub mod relay;
 mod slots;
@@ -32,7 +33,7 @@ pub use self::{
     envelope::{Envelope, Outgoing},
     failure::{Failure, StoreError},
     inbox::Reply,
-    store::{Column, Rows, Settings as StoreSettings, Store, Transaction, Tx, classify},
+    store::{All, Column, Rows, Settings as StoreSettings, Store, Transaction, Tx, classify},
     topology::Exchange,
     trace::TraceContext,
 };

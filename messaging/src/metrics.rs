@@ -76,6 +76,8 @@ pub(crate) struct Published {
 #[derive(Clone, Debug)]
 pub(crate) struct Relay {
     publications: Outcomes<5>,
+    packs: Counter<u64>,
+    packed: Counter<u64>,
     confirm: Histogram<f64>,
     labels: [KeyValue; 3],
 }
@@ -92,8 +94,22 @@ impl Relay {
             .with_description("From the publication of a message to its confirm")
             .with_unit("s")
             .with_boundaries(SECONDS.to_vec());
+        let packs = meter
+            .u64_counter("waybill.relay.packs")
+            .with_description("AMQP messages that carried several messages")
+            .with_unit("{pack}")
+            .build();
+        let packed = meter
+            .u64_counter("waybill.relay.packed")
+            .with_description("Messages that travelled in one with others")
+            .with_unit("{message}")
+            .build();
+        packs.add(0, &[]);
+        packed.add(0, &[]);
         let names = ["confirmed", "returned", "unknown", "rejected", "unpublishable"];
         Self {
+            packs,
+            packed,
             publications: Outcomes::new(publications.build(), "outcome", names, &[]),
             confirm: confirm.build(),
             labels: [
@@ -107,6 +123,12 @@ impl Relay {
     pub(crate) fn ended(&self, ends: Published) {
         let Published { confirmed, returned, unknown, rejected, unpublishable } = ends;
         self.publications.add([confirmed, returned, unknown, rejected, unpublishable]);
+    }
+
+    /// A pack of so many messages has been sent.
+    pub(crate) fn packed(&self, messages: usize) {
+        self.packs.add(1, &[]);
+        self.packed.add(messages as u64, &[]);
     }
 
     pub(crate) fn answered(&self, after: Duration) {

@@ -29,7 +29,7 @@ pub(crate) use self::{
     rotate::keep,
     settle::{PutBack, PutBackKind, Settle},
 };
-use crate::{Column, Outgoing, Rows, StoreError, Timestamp, Tx, slots::Slotted};
+use crate::{Column, Outgoing, Rows, Timestamp, Tx, slots::Slotted};
 
 /// `lease_until` of a parked row: no sweep of what is due sees it.
 const PARKED: i64 = i64::MAX;
@@ -62,9 +62,9 @@ const VALUES: &str = "SELECT id, message_id, type, exchange, routing_key, correl
 
 /// Appends messages within a transaction. They are published after its commit and only then: by this
 /// process at once where its relay has room, else by the next sweep.
-pub async fn append(tx: &Tx, messages: Vec<Outgoing>) -> Result<(), StoreError> {
+pub fn append(tx: &Tx, messages: Vec<Outgoing>) {
     if messages.is_empty() {
-        return Ok(());
+        return;
     }
     let now = tx.now();
     let (due, delayed): (Vec<_>, Vec<_>) = messages.into_iter().partition(|m| m.available_at <= now);
@@ -79,9 +79,8 @@ pub async fn append(tx: &Tx, messages: Vec<Outgoing>) -> Result<(), StoreError> 
         rows.push(row(message, message.available_at, ("", message.available_at)));
     }
     let insert = format!("INSERT INTO {} ({ROW}) {VALUES}", Slotted::Outbox.table(tx.backend(), slot));
-    tx.execute_rows(&rows, &insert, vec![now.micros().into()]).await?;
+    tx.execute_later(rows, insert, vec![now.micros().into()], None);
     tx.hand_over(reservation, due);
-    Ok(())
 }
 
 fn row(message: &Outgoing, available_at: Timestamp, lease: (&str, Timestamp)) -> Vec<Value> {

@@ -41,6 +41,8 @@ use crate::{
 pub struct Settings {
     /// Messages for one queue that are published and not yet confirmed, at most.
     pub window: usize,
+    /// Messages in one AMQP message at most; 1 means that every message travels alone.
+    pub pack: usize,
     /// Messages for one queue held in memory, at most; what is beyond waits in the table for a sweep.
     pub hand_off: usize,
     /// How long a row belongs to the process that took it.

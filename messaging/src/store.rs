@@ -6,15 +6,14 @@
 
 mod connect;
 mod error;
+mod pool;
 mod rows;
+mod statement;
 mod tx;
 
 use std::{sync::Arc, time::Duration};
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait, Value,
-};
+use sea_orm::{DbBackend, QueryResult, Value};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
@@ -22,8 +21,9 @@ pub use self::{
     connect::Settings,
     error::classify,
     rows::{Column, Rows},
-    tx::Tx,
+    tx::{All, Tx},
 };
+use self::{pool::Pool, statement::Statement};
 use crate::{
     Clock, Failure, StoreError,
     fault::{self, Point},
@@ -43,6 +43,13 @@ pub trait Transaction: Send + Sync + 'static {
     /// What it yields when committed.
     type Output: Send + 'static;
 
+    /// Whether a crash of the database may undo it, in parts too, because it would be done again without harm.
+    /// PostgreSQL is then spared the two round trips of a transaction around its statements, and whoever waits for
+    /// the disk does not wait for this as well.
+    fn is_lazy(&self) -> bool {
+        false
+    }
+
     /// Does the work. An error rolls everything back.
     fn run(&self, tx: &Tx) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
 }
@@ -52,9 +59,7 @@ pub trait Transaction: Send + Sync + 'static {
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    backend: DbBackend,
-    write: DatabaseConnection,
-    read: DatabaseConnection,
+    pool: Pool,
     clock: Clock,
     hand_off: HandOff,
     settlements: mpsc::UnboundedSender<Settlement>,
@@ -93,14 +98,11 @@ impl Store {
     }
 
     async fn run_once<T: Transaction>(&self, work: &T) -> Result<T::Output, StoreError> {
-        let options = TransactionOptions {
-            sqlite_transaction_mode: (self.0.backend == DbBackend::Sqlite)
-                .then_some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
+        let tx = Tx::new(self.0.pool.begin(work.is_lazy()).await?, self);
+        let result = match work.run(&tx).await {
+            Ok(output) => tx.write_later().await.map(|()| output),
+            Err(error) => Err(error),
         };
-        let begun = self.0.write.begin_with_options(options).await.map_err(|e| classify(&e))?;
-        let tx = Tx::new(begun, self);
-        let result = work.run(&tx).await;
         let statements = tx.statements();
         let result = match result {
             Ok(output) => {
@@ -118,9 +120,9 @@ impl Store {
 
     /// Reads outside any transaction: `sql` with its parameters `$1`, `$2` …
     pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
-        let statement = Statement::from_sql_and_values(self.0.backend, sql, params);
+        let statement = Statement::new(self.backend(), sql, &params)?;
         self.0.metrics.read(1);
-        self.0.read.query_all_raw(statement).await.map_err(|e| classify(&e))
+        self.0.pool.reading().query(statement).await
     }
 
     /// Reads `sql`, which joins the set `v` of `rows`, outside any transaction.
@@ -131,9 +133,9 @@ impl Store {
         params: Vec<Value>,
     ) -> Result<Vec<QueryResult>, StoreError> {
         let mut found = Vec::new();
-        for statement in rows.statements(self.0.backend, sql, &params) {
+        for statement in rows.statements(self.backend(), sql, &params)? {
             self.0.metrics.read(1);
-            found.extend(self.0.read.query_all_raw(statement).await.map_err(|e| classify(&e))?);
+            found.extend(self.0.pool.reading().query(statement).await?);
         }
         Ok(found)
     }
@@ -164,19 +166,11 @@ impl Store {
 
     /// The dialect.
     pub fn backend(&self) -> DbBackend {
-        self.0.backend
-    }
-
-    /// For queries through entities; reads only.
-    pub fn reader(&self) -> &DatabaseConnection {
-        &self.0.read
+        self.0.pool.backend()
     }
 
     /// Closes all connections, after what runs has ended.
     pub async fn close(&self) {
-        for connection in [&self.0.write, &self.0.read] {
-            // Closing a pool cannot fail in a way that anybody could act on.
-            let _ = connection.clone().close().await;
-        }
+        self.0.pool.close().await;
     }
 }

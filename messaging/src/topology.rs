@@ -9,6 +9,8 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
+use crate::pack;
+
 /// An exchange of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Exchange {
@@ -91,6 +93,8 @@ pub struct Topology {
     pub queue_type: QueueType,
     /// Deliveries of one message before a quorum queue gives it up.
     pub delivery_limit: u32,
+    /// Names of the queues that somebody else consumes, who does not know of packs.
+    pub external: Vec<&'static str>,
 }
 
 impl Topology {
@@ -158,6 +162,17 @@ impl Topology {
         self.create(channel, &self.queue(queue), self.dead_lettering(queue)).await?;
         for key in queue.routing_keys {
             self.bind(channel, &self.queue(queue), Exchange::Dispatch, key).await?;
+            if self.external.contains(&queue.name) {
+                self.unbind(channel, &self.queue(queue), &pack::key(key)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that the consumer of this queue takes packs.
+    pub(crate) async fn bind_packed(&self, channel: &Channel, queue: Queue) -> Result<(), lapin::Error> {
+        for key in queue.routing_keys {
+            self.bind(channel, &self.queue(queue), Exchange::Dispatch, &pack::key(key)).await?;
         }
         Ok(())
     }
@@ -177,6 +192,12 @@ impl Topology {
         let (queue, exchange) = (short(queue), short(&self.exchange(from)));
         let options = QueueBindOptions::default();
         channel.queue_bind(queue, exchange, short(key), options, FieldTable::default()).await
+    }
+
+    /// Takes a binding away; none there is as well.
+    async fn unbind(&self, channel: &Channel, queue: &str, key: &str) -> Result<(), lapin::Error> {
+        let (queue, exchange) = (short(queue), short(&self.exchange(Exchange::Dispatch)));
+        channel.queue_unbind(queue, exchange, short(key), FieldTable::default()).await
     }
 
     fn arguments(&self) -> FieldTable {

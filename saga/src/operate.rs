@@ -64,7 +64,7 @@ impl Transaction for Operate {
             "an operator has acted"
         );
         shell.record(id, transition, &Cause { message_id: "", trace: &self.trace });
-        shell.store(tx).await?;
+        shell.store(tx);
         let Intervention { verb, version, operator, reason } = &self.intervention;
         audit(tx, &scope_of(id), verb.name(), *version, operator, reason).await?;
         Ok(Some(Ok(())))

@@ -97,7 +97,7 @@ impl Handler for Orchestrator {
         for received in batch {
             self.step(&mut shell, &held, received, tx)?;
         }
-        shell.store(tx).await?;
+        shell.store(tx);
         Ok(vec![Outcome::default(); batch.len()])
     }
 }
@@ -111,7 +111,7 @@ impl Orchestrator {
         received: &Received<Message>,
         tx: &Tx,
     ) -> Result<(), Failure> {
-        let Received { envelope, message, trace } = received;
+        let Received { envelope, message, trace, .. } = received;
         let cause = Cause { message_id: &envelope.message_id, trace };
         let dispatch_id = envelope.correlation_id.as_str();
         let Some(instance) = shell.instance(dispatch_id) else {

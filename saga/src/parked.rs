@@ -65,8 +65,8 @@ pub(crate) fn row(
     ]
 }
 
-/// Writes them.
-pub(crate) async fn park(tx: &Tx, rows: Vec<Vec<Value>>) -> Result<(), StoreError> {
+/// Writes them, before the commit.
+pub(crate) fn park(tx: &Tx, rows: Vec<Vec<Value>>) {
     let mut set = Rows::new(COLUMNS);
     for row in rows {
         set.push(row);
@@ -74,7 +74,7 @@ pub(crate) async fn park(tx: &Tx, rows: Vec<Vec<Value>>) -> Result<(), StoreErro
     let names = COLUMNS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let sql =
         format!("INSERT INTO saga_parked ({names}) SELECT {names} FROM v WHERE true ON CONFLICT DO NOTHING");
-    tx.execute_rows(&set, &sql, Vec::new()).await.map(|_| ())
+    tx.execute_later(set, sql, Vec::new(), None);
 }
 
 /// Handles what is parked for the definitions that are live here, at most a page of each, and says whether
@@ -145,7 +145,8 @@ async fn take_some(
     let delete =
         "DELETE FROM saga_parked WHERE (dispatch_id, message_id) IN (SELECT dispatch_id, message_id FROM v)";
     tx.execute_rows(&taken, delete, Vec::new()).await?;
-    shell.store(tx).await?;
+    shell.store(tx);
+    tx.write_later().await?;
     Ok(i64::try_from(taken.len()).unwrap_or(i64::MAX))
 }
 
@@ -159,7 +160,7 @@ async fn handle(
 ) -> Result<(), StoreError> {
     let trace = envelope.trace.clone();
     let handled = orchestrator.parse(&envelope).and_then(|message| {
-        let received = Received { envelope: envelope.clone(), message, trace };
+        let received = Received { envelope: envelope.clone(), message, trace, packed: false };
         orchestrator.step(shell, held, &received, tx)
     });
     let Err(failure) = handled else { return Ok(()) };

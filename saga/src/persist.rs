@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use prost::Message;
 use sea_orm::{DbErr, QueryResult, Value};
-use waybill_messaging::{Column, Rows, StoreError, Timestamp, TraceContext, Tx, classify};
+use waybill_messaging::{All, Column, Rows, StoreError, Timestamp, TraceContext, Tx, classify};
 
 use crate::{Instance, InstanceState, StepState, machine::Happened};
 
@@ -85,12 +85,9 @@ impl Changes {
         ]);
     }
 
-    /// Writes everything. [`StoreError::Conflict`] when another orchestrator was at one of the instances.
-    pub(crate) async fn store(
-        self,
-        tx: &Tx,
-        step_name: impl Fn(&Instance) -> &'static str,
-    ) -> Result<(), StoreError> {
+    /// Writes everything, before the commit. [`StoreError::Conflict`] comes of it when another orchestrator was
+    /// at one of the instances.
+    pub(crate) fn store(self, tx: &Tx, step_name: impl Fn(&Instance) -> &'static str) {
         let mut created = Rows::new(SET);
         self.created.iter().for_each(|instance| created.push(whole(instance, step_name(instance))));
         let insert = "INSERT INTO saga_instances (dispatch_id, definition, definition_version, definition_hash, \
@@ -98,22 +95,21 @@ impl Changes {
              updated_at, ended_at, deadline_at) SELECT dispatch_id, definition, definition_version, \
              definition_hash, state, steps, current_step, attempt, version, reason, request, traceparent, \
              tracestate, started_at, updated_at, ended_at, nullif(deadline_at, 0) FROM v";
-        tx.execute_rows(&created, insert, Vec::new()).await?;
+        tx.execute_later(created, insert, Vec::new(), None);
         let mut changed = Rows::new(CHANGE);
         self.changed.iter().for_each(|instance| changed.push(changes(instance, step_name(instance))));
         let update = "UPDATE saga_instances SET state = v.state, steps = v.steps, current_step = v.current_step, \
              attempt = v.attempt, version = v.version, reason = v.reason, updated_at = v.updated_at, \
              ended_at = v.ended_at, deadline_at = nullif(v.deadline_at, 0), sent_anew = v.sent_anew FROM v \
              WHERE saga_instances.dispatch_id = v.dispatch_id AND saga_instances.version < v.version";
-        if tx.execute_rows(&changed, update, Vec::new()).await? < changed.len() as u64 {
-            return Err(StoreError::Conflict("a saga has moved on meanwhile".to_owned()));
-        }
+        let all = All::or_conflict("a saga has moved on meanwhile");
+        tx.execute_later(changed, update, Vec::new(), Some(all));
         let mut history = Rows::new(HISTORY);
         self.history.into_iter().for_each(|row| history.push(row));
         let append = "INSERT INTO saga_history (dispatch_id, version, at, state, event, step, attempt, reason, \
              cause_message_id) SELECT dispatch_id, version, at, state, event, step, attempt, reason, \
              cause_message_id FROM v";
-        tx.execute_rows(&history, append, Vec::new()).await.map(|_| ())
+        tx.execute_later(history, append, Vec::new(), None);
     }
 }
 

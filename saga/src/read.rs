@@ -66,7 +66,10 @@ pub async fn instances(
     store: &Store,
     dispatch_ids: &[&str],
 ) -> Result<HashMap<String, InstanceView>, StoreError> {
-    let sql = format!("SELECT {} FROM v JOIN saga_instances i ON i.dispatch_id = v.id", persist::COLUMNS);
+    let sql = format!(
+        "SELECT {} FROM saga_instances i WHERE i.dispatch_id IN (SELECT id FROM v)",
+        persist::COLUMNS
+    );
     let rows = store.query_rows(&Rows::ids(dispatch_ids.iter().copied()), &sql, Vec::new()).await?;
     let read = |row| persist::read(row).map(|i| (i.dispatch_id.clone(), i.into())).map_err(|e| classify(&e));
     rows.iter().map(read).collect()
@@ -87,7 +90,8 @@ pub async fn history(
 
 /// The versions of these dispatches; those without a saga are missing.
 pub async fn versions(store: &Store, dispatch_ids: &[String]) -> Result<HashMap<String, u64>, StoreError> {
-    let sql = "SELECT i.dispatch_id, i.version FROM v JOIN saga_instances i ON i.dispatch_id = v.id";
+    let sql =
+        "SELECT i.dispatch_id, i.version FROM saga_instances i WHERE i.dispatch_id IN (SELECT id FROM v)";
     let rows = store.query_rows(&Rows::ids(dispatch_ids.iter().map(String::as_str)), sql, Vec::new()).await?;
     let read = |row: &QueryResult| -> Result<_, DbErr> {
         Ok((row.try_get_by_index(0)?, u64::try_from(row.try_get_by_index::<i64>(1)?).unwrap_or_default()))
@@ -97,7 +101,7 @@ pub async fn versions(store: &Store, dispatch_ids: &[String]) -> Result<HashMap<
 
 /// The states of these dispatches within a transaction; those without a saga are missing.
 pub async fn state_in(tx: &Tx, dispatch_ids: &[&str]) -> Result<HashMap<String, InstanceState>, StoreError> {
-    let sql = "SELECT i.dispatch_id, i.state FROM v JOIN saga_instances i ON i.dispatch_id = v.id";
+    let sql = "SELECT i.dispatch_id, i.state FROM saga_instances i WHERE i.dispatch_id IN (SELECT id FROM v)";
     let rows = tx.query_rows(&Rows::ids(dispatch_ids.iter().copied()), sql, Vec::new()).await?;
     let read = |row: &QueryResult| Ok((row.try_get_by_index(0)?, state(row, 1)?));
     rows.iter().map(|row| read(row).map_err(|e: DbErr| classify(&e))).collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use prost::{Message, Name};
 use sea_orm::Value;
-use waybill_messaging::{Envelope, Exchange, Outgoing, StoreError, Timestamp, TraceContext, Tx, outbox};
+use waybill_messaging::{Envelope, Exchange, Outgoing, Timestamp, TraceContext, Tx, outbox};
 use waybill_proto::v1;
 
 use crate::{
@@ -101,8 +101,8 @@ impl<'d> Shell<'d> {
         self.parked.push(row);
     }
 
-    /// Stores every instance that has moved, the history, what goes out and what is parked.
-    pub(crate) async fn store(mut self, tx: &Tx) -> Result<(), StoreError> {
+    /// Stores every instance that has moved, the history, what goes out and what is parked, before the commit.
+    pub(crate) fn store(mut self, tx: &Tx) {
         for Held { instance, write, .. } in self.instances.into_values() {
             match write {
                 Write::All => self.changes.created.push(instance),
@@ -116,9 +116,9 @@ impl<'d> Shell<'d> {
             let definition = definitions.of(&instance.definition);
             definition.zip(instance.current).map_or("", |(definition, step)| definition.steps[step].name)
         };
-        self.changes.store(tx, step_name).await?;
-        parked::park(tx, self.parked).await?;
-        outbox::append(tx, self.outgoing).await
+        self.changes.store(tx, step_name);
+        parked::park(tx, self.parked);
+        outbox::append(tx, self.outgoing);
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) struct Config {
     pub(crate) amqp: Amqp,
     /// Sorted, each once, never empty.
     pub(crate) roles: Vec<Role>,
+    /// Participants that somebody else runs.
+    pub(crate) external: Vec<Role>,
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) http_addr: SocketAddr,
     pub(crate) drain_timeout: Duration,
@@ -102,6 +104,8 @@ pub(crate) struct Gateway {
 #[derive(Debug, Clone)]
 pub(crate) struct Relay {
     pub(crate) window: usize,
+    /// Messages in one AMQP message at most.
+    pub(crate) pack: usize,
     pub(crate) handoff: usize,
     pub(crate) lease: Duration,
     pub(crate) sweep_interval: Duration,

@@ -19,6 +19,7 @@ pub(super) fn resolve(values: &Values) -> Result<Config, ConfigError> {
         database: database(values)?,
         amqp: amqp(values)?,
         roles: get(values, "roles")?,
+        external: get(values, "external")?,
         grpc_addr: get(values, "grpc.addr")?,
         http_addr: get(values, "http.addr")?,
         drain_timeout: get(values, "drain_timeout")?,
@@ -61,6 +62,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             second: "consumer.retry_max_delay",
             what,
         });
+    }
+    if let Some(role) = config.external.iter().find(|role| config.roles.contains(role)) {
+        let what = format!("`{role}` cannot be run here and by somebody else");
+        errors.push(Problem::Conflict { first: "external", second: "roles", what });
     }
     let Saga { versions, begin_version, .. } = &config.saga;
     let unknown = versions.iter().find(|version| !waybill_saga::VERSIONS.contains(version));
@@ -137,6 +142,7 @@ fn gateway(values: &Values) -> Result<Gateway, Problem> {
 fn relay(values: &Values) -> Result<Relay, Problem> {
     Ok(Relay {
         window: get(values, "relay.window")?,
+        pack: get(values, "relay.pack")?,
         handoff: get(values, "relay.handoff")?,
         lease: get(values, "relay.lease")?,
         sweep_interval: get(values, "relay.sweep_interval")?,

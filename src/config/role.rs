@@ -43,16 +43,26 @@ impl Role {
 
     /// Reads a list; the result is sorted and holds every role once.
     pub(super) fn parse_list(text: &str) -> Result<Vec<Self>, String> {
+        let roles = Self::parse_any(text, &Self::ALL, "role")?;
+        if roles.is_empty() { Err("names no role".to_owned()) } else { Ok(roles) }
+    }
+
+    /// The same for participants only, of which there may be none.
+    pub(super) fn parse_participants(text: &str) -> Result<Vec<Self>, String> {
+        Self::parse_any(text, &[Self::Order, Self::Payment, Self::Dispatch], "participant")
+    }
+
+    fn parse_any(text: &str, allowed: &[Self], what: &str) -> Result<Vec<Self>, String> {
         let mut roles = Vec::new();
         for name in value::items(text) {
-            match Self::ALL.into_iter().find(|role| role.name() == name) {
-                Some(role) => roles.push(role),
-                None => return Err(format!("holds `{name}`, which is no role")),
+            match allowed.iter().find(|role| role.name() == name) {
+                Some(role) => roles.push(*role),
+                None => return Err(format!("holds `{name}`, which is no {what}")),
             }
         }
         roles.sort_unstable();
         roles.dedup();
-        if roles.is_empty() { Err("names no role".to_owned()) } else { Ok(roles) }
+        Ok(roles)
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// Names of roles, at least one.
     Roles,
+    /// Names of roles that are participants; may be empty.
+    Participants,
     /// Items separated by commas; may be empty.
     List,
     /// Whole numbers from 1, separated by commas; may be empty.
@@ -68,6 +70,7 @@ impl Kind {
             Self::Switch => value::switch(text),
             Self::Choice(words) => value::choice(text, words),
             Self::Roles => Role::parse_list(text).map(Value::Roles),
+            Self::Participants => Role::parse_participants(text).map(Value::Roles),
             Self::List => Ok(Value::List(value::items(text))),
             Self::Versions => value::versions(text),
             Self::Patterns => value::patterns(text),
@@ -94,6 +97,7 @@ impl Kind {
             Self::Switch => "`true` or `false`".to_owned(),
             Self::Choice(words) => format!("one of {}", quoted(words)),
             Self::Roles => format!("a list of {}", quoted(&Role::NAMES)),
+            Self::Participants => "a list of `order`, `payment`, `dispatch`, or nothing".to_owned(),
             Self::List => "a list separated by commas".to_owned(),
             Self::Versions => "a list of versions, such as `1,2`, or nothing".to_owned(),
             Self::Patterns => "a list of codes, or prefixes that end in `*`, separated by commas".to_owned(),
@@ -103,7 +107,7 @@ impl Kind {
 
     /// Whether a TOML array is a way to write it.
     pub(crate) fn is_list(&self) -> bool {
-        matches!(self, Self::Roles | Self::List | Self::Versions | Self::Patterns)
+        matches!(self, Self::Roles | Self::Participants | Self::List | Self::Versions | Self::Patterns)
     }
 
     /// The text as it may be shown: without passwords.

@@ -24,6 +24,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "How long stopping may take before what is left is abandoned"),
     row("runtime.threads", "WAYBILL_RUNTIME_THREADS", "0", count(0, 1_024),
         "Worker threads; 0 means one per core"),
+    row("external", "WAYBILL_EXTERNAL", "", Kind::Participants,
+        "Participants that somebody else runs: their messages always travel alone"),
     row("log.format", "WAYBILL_LOG_FORMAT", "auto", Kind::Choice(&["auto", "text", "json"]),
         "How log lines look; `auto` is text on a terminal and JSON elsewhere"),
     row("http.addr", "WAYBILL_HTTP_ADDR", "127.0.0.1:9464", Kind::Address,
@@ -57,6 +59,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
 
     row("relay.window", "WAYBILL_RELAY_WINDOW", "128", count(1, 8_192),
         "Messages published to one queue and not yet confirmed, at most"),
+    row("relay.pack", "WAYBILL_RELAY_PACK", "64", count(1, 1_024),
+        "Messages to one routing key that travel as one AMQP message, at most; 1 means that each travels alone"),
     row("relay.handoff", "WAYBILL_RELAY_HANDOFF", "8192", count(1, 1_000_000),
         "Committed outbox messages for one queue held in memory for publishing; past it they wait in their table"),
     row("relay.lease", "WAYBILL_RELAY_LEASE", "30s", time(SECOND, HOUR),

@@ -145,6 +145,7 @@ fn every_kind_refuses_what_it_cannot_read() {
         ("amqp.queue_type", "stream", "is none of them; allowed: one of `quorum`, `classic`"),
         ("amqp.prefix", "a b", "holds a character that is not visible ASCII"),
         ("roles", "gateway,relais", "holds `relais`, which is no role"),
+        ("external", "payment,saga", "holds `saga`, which is no participant"),
         ("dispatch.refused_destinations", "Z*Z", "holds `Z*Z`, which is neither"),
         ("dispatch.capacity", "some", "is not a whole number"),
         ("payment.tariff", "4.90", "has no currency"),

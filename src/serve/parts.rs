@@ -172,12 +172,14 @@ pub(crate) fn topology(config: &Config) -> Topology {
             config::QueueType::Classic => QueueType::Classic,
         },
         delivery_limit: config.amqp.delivery_limit,
+        external: config.external.iter().map(|role| role.name()).collect(),
     }
 }
 
 fn relay_settings(config: &config::Relay) -> relay::Settings {
     relay::Settings {
         window: config.window,
+        pack: config.pack,
         hand_off: config.handoff,
         lease: config.lease,
         sweep_interval: config.sweep_interval,

@@ -10,6 +10,7 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
+    field::RecordFields,
     fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, format::Writer},
     registry::LookupSpan,
 };
@@ -17,8 +18,37 @@ use tracing_subscriber::{
 /// Fields of a span that every line below it carries.
 const IDS: [&str; 2] = ["dispatch_id", "trace_id"];
 
-/// The format. Fields of spans have to be formatted by `JsonFields`.
+/// The format. Fields of spans have to be formatted by [`Ids`].
 pub(super) struct JsonLines;
+
+/// Formats of a span's fields those that lines carry: a span has a dozen that only its export is for, and most
+/// spans see no line at all.
+pub(super) struct Ids;
+
+impl<'writer> FormatFields<'writer> for Ids {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut found = Found(Map::new());
+        fields.record(&mut found);
+        if found.0.is_empty() { Ok(()) } else { write!(writer, "{}", Value::Object(found.0)) }
+    }
+}
+
+/// The ids among the fields of a span.
+struct Found(Map<String, Value>);
+
+impl Visit for Found {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if IDS.contains(&field.name()) {
+            self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if IDS.contains(&field.name()) {
+            self.0.insert(field.name().to_owned(), value.into());
+        }
+    }
+}
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where
@@ -56,12 +86,9 @@ impl Line {
 
     /// The innermost span comes first, and what is there already stays.
     fn take_ids(&mut self, fields: &str) {
-        if !IDS.iter().any(|id| fields.contains(id)) {
-            return;
-        }
-        let Ok(Value::Object(mut fields)) = serde_json::from_str(fields) else { return };
-        for id in IDS {
-            if let Some(value) = fields.remove(id) {
+        // One object for what the span began with, and one for each time that something was added.
+        for object in serde_json::Deserializer::from_str(fields).into_iter::<Map<String, Value>>().flatten() {
+            for (id, value) in object {
                 self.0.entry(id).or_insert(value);
             }
         }

@@ -54,7 +54,7 @@ impl Handler for Dispatch {
         for command in commands {
             outcomes.push(decide(&self.rules, &mut deliveries, command)?.outcome(command.key()));
         }
-        table::save(tx, &deliveries).await?;
+        table::save(tx, &deliveries);
         Ok(outcomes)
     }
 }

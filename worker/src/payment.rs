@@ -51,7 +51,7 @@ impl Handler for Payment {
         for command in commands {
             outcomes.push(decide(&self.rules, &mut book, command)?.outcome(command.key()));
         }
-        table::save(tx, &book).await?;
+        table::save(tx, &book);
         Ok(outcomes)
     }
 }

@@ -21,16 +21,16 @@ pub(crate) async fn lock(
 ) -> Result<Vec<QueryResult>, StoreError> {
     // SQLite has one writer at a time, and this is it.
     let lock = if tx.has_row_locks() { format!("ORDER BY t.{key} FOR UPDATE OF t") } else { String::new() };
-    let sql = format!("SELECT {columns} FROM v JOIN {table} AS t ON t.{key} = v.id {lock}");
+    let sql = format!("SELECT {columns} FROM {table} AS t WHERE t.{key} IN (SELECT id FROM v) {lock}");
     tx.query_rows(&Rows::ids(ids), &sql, Vec::new()).await
 }
 
-/// Writes state and reason of rows that are there: id, state, reason.
-pub(crate) async fn update(
+/// Writes state and reason of rows that are there, before the commit: id, state, reason.
+pub(crate) fn update<'a>(
     tx: &Tx,
     table: &str,
-    changes: impl Iterator<Item = (&str, &'static str, &str)> + Send,
-) -> Result<(), StoreError> {
+    changes: impl Iterator<Item = (&'a str, &'static str, &'a str)>,
+) {
     let mut rows = Rows::new(STATE);
     for (id, state, reason) in changes {
         rows.push(vec![id.into(), state.into(), reason.into()]);
@@ -39,7 +39,7 @@ pub(crate) async fn update(
         "UPDATE {table} AS t SET state = v.state, reason = v.reason, updated_at = $1 \
          FROM v WHERE t.dispatch_id = v.id"
     );
-    tx.execute_rows(&rows, &sql, vec![tx.now().micros().into()]).await.map(|_| ())
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
 }
 
 /// The value in that column of a row.

@@ -67,7 +67,7 @@ impl Transaction for Accept {
                 break;
             }
         }
-        outbox::append(tx, messages).await?;
+        outbox::append(tx, messages);
         let answers: Option<Vec<_>> = answers.into_iter().collect();
         answers.ok_or_else(|| StoreError::Conflict("others dispatch the same orders".to_owned()))
     }

@@ -58,7 +58,7 @@ impl Transaction for Resolve {
     async fn run(&self, tx: &Tx) -> Result<Vec<Taken>, StoreError> {
         let letters = self.take.run(tx).await?;
         match self.how {
-            How::Replay => dead_letter::replay(tx, &letters).await?,
+            How::Replay => dead_letter::replay(tx, &letters),
             How::Discard => {}
         }
         let Self { how, operator, reason, .. } = self;
@@ -102,7 +102,7 @@ impl Transaction for Edit {
         }
         dead_letter::edit(tx, &mut letter, body.clone(), operator, reason).await?;
         let letters = [letter];
-        dead_letter::replay(tx, &letters).await?;
+        dead_letter::replay(tx, &letters);
         dead_letter::resolve(tx, &letters, State::Replayed, operator, reason).await?;
         audit(tx, &letters, "edit_dead_letter", operator, reason).await?;
         Ok(Edited::Done)

@@ -184,6 +184,7 @@ fn definitions() -> Definitions {
 
 pub(crate) async fn open(database: &TestDatabase, clock: &Clock) -> Store {
     let relay = relay::Relay::new(relay::Settings {
+        pack: 64,
         window: 1,
         hand_off: 1,
         lease: Duration::from_secs(30),

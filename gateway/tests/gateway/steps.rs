@@ -150,7 +150,7 @@ impl Transaction for Consume {
 
     async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
         let (envelope, trace) = (self.envelope.clone(), TraceContext::default());
-        let received = Received { message: self.by.parse(&envelope)?, envelope, trace };
+        let received = Received { message: self.by.parse(&envelope)?, envelope, trace, packed: false };
         self.by.apply(tx, &[&received]).await.map(|_| ())
     }
 }

@@ -1,7 +1,17 @@
 //! The transaction of a batch: what is known already gets its recorded reply again, what is new is
 //! applied, and inbox, effect and replies are committed together.
+//!
+//! Messages that are known already are rare, so the first run takes all of them for new and leaves it to the
+//! inbox to object: the database is asked once less. When it objects all is rolled back, and the next run asks
+//! first.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use super::{Handler, Outcome, Received};
 use crate::{
@@ -18,6 +28,8 @@ pub(super) struct Apply<H: Handler> {
     pub(super) handler: Arc<H>,
     pub(super) batch: Arc<Vec<Received<H::Message>>>,
     pub(super) only: Option<usize>,
+    /// Whether to ask the inbox before anything is done.
+    pub(super) asks_first: AtomicBool,
 }
 
 impl<H: Handler> Transaction for Apply<H> {
@@ -44,17 +56,26 @@ impl<H: Handler> Apply<H> {
         consumer: &'static str,
         batch: &[&Received<H::Message>],
     ) -> Result<u64, StoreError> {
-        let ids = batch.iter().map(|received| received.envelope.message_id.as_str());
-        let mut known = inbox::handled(tx, consumer, ids).await?;
+        let ids = || batch.iter().map(|received| received.envelope.message_id.as_str());
+        let asks_first = self.asks_first.swap(true, Ordering::Relaxed);
+        let mut known = if asks_first { inbox::handled(tx, consumer, ids()).await? } else { HashMap::new() };
         let (repeated, fresh) = split(batch, &known);
-        let outcomes = self.handler.apply(tx, &fresh).await?;
+        let outcomes = match self.handler.apply(tx, &fresh).await {
+            // Only what is known already may have failed for that.
+            Err(StoreError::Failed(failure))
+                if !asks_first && !inbox::handled(tx, consumer, ids()).await?.is_empty() =>
+            {
+                return Err(StoreError::Conflict(failure.to_string()));
+            }
+            applied => applied?,
+        };
         if outcomes.len() != fresh.len() {
             let text = format!("{consumer}: {} outcomes for {} messages", outcomes.len(), fresh.len());
             return Err(Failure::Permanent(text).into());
         }
         let handled =
             fresh.iter().zip(&outcomes).map(|(r, o)| (r.envelope.message_id.as_str(), o.reply.as_ref()));
-        inbox::record(tx, consumer, handled).await?;
+        inbox::record(tx, consumer, handled);
         let mut replies = Vec::new();
         for (received, Outcome { reply }) in fresh.into_iter().zip(outcomes) {
             replies.extend(reply.as_ref().map(|reply| answer(&received.envelope, &received.trace, reply)));
@@ -65,7 +86,7 @@ impl<H: Handler> Apply<H> {
             let reply = known.get(&received.envelope.message_id).and_then(Option::as_ref);
             replies.extend(reply.map(|reply| answer(&received.envelope, &received.trace, reply)));
         }
-        outbox::append(tx, replies).await?;
+        outbox::append(tx, replies);
         fault::around_commit(tx, batch.iter().map(|received| received.envelope.message_id.as_str()));
         Ok(skipped)
     }

@@ -1,16 +1,18 @@
 //! What becomes of each delivery of a batch. When this is through, every one of them has been handled,
 //! written down for another attempt, or buried, and may be acknowledged.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use lapin::message::Delivery;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::{Consumer, Handler, PAUSE, Received, apply::Apply};
+use super::{Consumer, Handler, PAUSE, Received, apply::Apply, arrived::Arrived};
 use crate::{
-    Envelope, Exchange, Failure, Outgoing, StoreError, TraceContext, Transaction, Tx, amqp,
+    Envelope, Exchange, Failure, Outgoing, StoreError, TraceContext, Transaction, Tx,
     dead_letter::{self, DeadLetter, DeadLetterKind},
     metrics::Handled,
     outbox,
@@ -20,6 +22,7 @@ use crate::{
 struct Opened {
     envelope: Envelope,
     routing_key: String,
+    packed: bool,
     span: Span,
 }
 
@@ -35,27 +38,32 @@ struct Applied {
 impl<H: Handler> Consumer<H> {
     /// Settles every delivery and says what became of them. `None`: stopped while the database was away, or
     /// not written down; nothing may be acknowledged.
-    pub(super) async fn settle(&self, batch: &mut [Delivery], stop: &CancellationToken) -> Option<Handled> {
+    pub(super) async fn settle(&self, batch: Vec<Arrived>, stop: &CancellationToken) -> Option<Handled> {
         let deliveries = batch.len() as u64;
+        let again = batch.iter().any(|arrived| arrived.redelivered);
+        let asks_first = self.repeated.load(Ordering::Relaxed) || again;
         let mut messages = Vec::with_capacity(batch.len());
         let mut spans = Vec::with_capacity(batch.len());
         let mut failed = Vec::new();
-        for delivery in batch {
-            let opened = self.open(delivery);
+        for arrived in batch {
+            let opened = self.open(arrived);
             match self.parse(&opened) {
                 Ok(message) => {
                     let trace = TraceContext::of(&opened.span, &opened.envelope.trace);
-                    messages.push(Received { envelope: opened.envelope, message, trace });
+                    let packed = opened.packed;
+                    messages.push(Received { envelope: opened.envelope, message, trace, packed });
                     spans.push((opened.routing_key, opened.span));
                 }
                 Err(failure) => failed.push((opened, failure)),
             }
         }
         let messages = Arc::new(messages);
-        let Applied { skipped, failures } = self.apply(&messages, stop).await?;
+        let Applied { skipped, failures } = self.apply(&messages, asks_first, stop).await?;
+        self.repeated.store(skipped > 0, Ordering::Relaxed);
         for (index, failure) in failures {
             let (routing_key, span) = spans[index].clone();
-            failed.push((Opened { envelope: messages[index].envelope.clone(), routing_key, span }, failure));
+            let (envelope, packed) = (messages[index].envelope.clone(), messages[index].packed);
+            failed.push((Opened { envelope, routing_key, packed, span }, failure));
         }
         let aside: Vec<_> =
             failed.into_iter().map(|(opened, failure)| self.put_aside(opened, failure)).collect();
@@ -82,9 +90,9 @@ impl<H: Handler> Consumer<H> {
         })
     }
 
-    fn open(&self, delivery: &mut Delivery) -> Opened {
-        let envelope = amqp::envelope(delivery);
-        let (queue, key) = (self.queue_name(), delivery.routing_key.to_string());
+    fn open(&self, arrived: Arrived) -> Opened {
+        let Arrived { envelope, exchange, routing_key: key, delivery_tag, packed, .. } = arrived;
+        let queue = self.queue_name();
         let span = tracing::info_span!(
             parent: None,
             "consumer.process",
@@ -95,9 +103,9 @@ impl<H: Handler> Consumer<H> {
             messaging.system = "rabbitmq",
             messaging.operation.name = "process",
             messaging.operation.type = "process",
-            messaging.destination.name = format!("{}:{key}:{queue}", delivery.exchange),
+            messaging.destination.name = format!("{exchange}:{key}:{queue}"),
             messaging.rabbitmq.destination.routing_key = key,
-            messaging.rabbitmq.message.delivery_tag = delivery.delivery_tag,
+            messaging.rabbitmq.message.delivery_tag = delivery_tag,
             messaging.message.id = envelope.message_id,
             messaging.message.conversation_id = envelope.correlation_id,
             message_type = envelope.type_name,
@@ -105,7 +113,7 @@ impl<H: Handler> Consumer<H> {
             error.type = tracing::field::Empty,
         );
         envelope.trace.adopt(&span);
-        Opened { envelope, routing_key: key, span }
+        Opened { envelope, routing_key: key, packed, span }
     }
 
     fn parse(&self, opened: &Opened) -> Result<H::Message, Failure> {
@@ -120,13 +128,19 @@ impl<H: Handler> Consumer<H> {
     async fn apply(
         &self,
         messages: &Arc<Vec<Received<H::Message>>>,
+        asks_first: bool,
         stop: &CancellationToken,
     ) -> Option<Applied> {
         let mut applied = Applied::default();
         if messages.is_empty() {
             return Some(applied);
         }
-        let work = |only| Apply { handler: Arc::clone(&self.handler), batch: Arc::clone(messages), only };
+        let work = |only: Option<usize>| Apply {
+            handler: Arc::clone(&self.handler),
+            batch: Arc::clone(messages),
+            only,
+            asks_first: AtomicBool::new(asks_first || only.is_some()),
+        };
         let error = match self.patiently(stop, || work(None)).await? {
             Ok(skipped) => return Some(Applied { skipped, ..applied }),
             Err(error) => error,
@@ -182,7 +196,7 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Another attempt later, or the end.
-    fn put_aside(&self, Opened { mut envelope, routing_key, span }: Opened, failure: Failure) -> Aside {
+    fn put_aside(&self, Opened { mut envelope, routing_key, span, .. }: Opened, failure: Failure) -> Aside {
         let _entered = span.enter();
         let attempt = envelope.attempt;
         let (kind, reason) = match failure {
@@ -243,6 +257,7 @@ impl Transaction for SetAside {
                 Aside::Bury(letter) => dead_letter::bury(tx, letter).await?,
             }
         }
-        outbox::append(tx, retries).await
+        outbox::append(tx, retries);
+        Ok(())
     }
 }

@@ -67,12 +67,12 @@ pub async fn resolve(
 }
 
 /// Sends letters that were taken in this transaction again, each with all its attempts before it.
-pub async fn replay(tx: &Tx, letters: &[Letter]) -> Result<(), StoreError> {
+pub fn replay(tx: &Tx, letters: &[Letter]) {
     let messages = letters.iter().map(|letter| {
         let envelope = Envelope { attempt: 1, ..letter.envelope.clone() };
         Outgoing::new(Exchange::Dispatch, way(letter), envelope)
     });
-    outbox::append(tx, messages.collect()).await
+    outbox::append(tx, messages.collect());
 }
 
 /// By the queue's own key: the message may have come by a way that is not ours.

@@ -28,7 +28,7 @@ impl Transaction for Once {
         let id = self.0.as_str();
         if handled(tx, "order", std::iter::once(id)).await?.is_empty() {
             tx.execute("INSERT INTO effects (id) VALUES ($1)", vec![id.into()]).await?;
-            record(tx, "order", std::iter::once((id, None))).await?;
+            record(tx, "order", std::iter::once((id, None)));
         }
         Ok(())
     }

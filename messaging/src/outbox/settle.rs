@@ -47,6 +47,11 @@ impl Transaction for Settle {
     const NAME: &'static str = "outbox.settle";
     type Output = ();
 
+    /// A confirmed row that comes back is published once more, under its own id.
+    fn is_lazy(&self) -> bool {
+        self.put_back.is_empty() && self.open_again.is_empty()
+    }
+
     async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
         for (slot, ids) in &self.confirmed {
             self.clear(tx, *slot, ids).await?;

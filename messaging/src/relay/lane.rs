@@ -37,9 +37,14 @@ impl Lane {
         self.0
     }
 
+    /// The queue of ours that it leads to; none for the one that everything else shares.
+    pub(crate) fn queue(self) -> Option<&'static str> {
+        QUEUES.get(self.0).map(|queue| queue.name)
+    }
+
     /// For people.
     pub(crate) fn name(self) -> &'static str {
-        QUEUES.get(self.0).map_or("others", |queue| queue.name)
+        self.queue().unwrap_or("others")
     }
 
     /// The SQL condition that holds for the outbox rows of this lane.

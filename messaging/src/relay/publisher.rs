@@ -2,10 +2,16 @@
 //! is the order on the wire, keeps a bounded window in flight, and when the channel breaks takes a new one
 //! and publishes again, under the same ids, what has no outcome.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use lapin::{Channel, options::ConfirmSelectOptions};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,8 +25,14 @@ use crate::{
     broker::{Broker, Link, in_time},
     metrics::{self, Published},
     outbox::PutBackKind,
+    pack,
 };
 
+/// How long a route stays plain after a pack came back from it.
+const PLAIN: Duration = Duration::from_secs(30);
+/// Where packs are taken, so many AMQP messages are under way before the next one waits to be full: enough to
+/// keep the broker busy, and a lone message never waits.
+const BEFORE_FULL: usize = 4;
 const PAUSE: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(2) };
 
 pub(super) struct Publisher {
@@ -36,6 +48,8 @@ pub(super) struct Publisher {
     /// Whether the queue has left a message unanswered and has answered none since. Until it does, it gets
     /// one message at a time and the lane takes no more: what it will not answer is not to pile up.
     doubtful: bool,
+    /// Routing keys from which a pack came back, and until when what goes there travels alone.
+    plain_until: HashMap<String, Instant>,
 }
 
 impl Publisher {
@@ -48,8 +62,9 @@ impl Publisher {
         standing: Standing,
         metrics: metrics::Relay,
     ) -> Self {
-        let waiting = VecDeque::new();
-        Self { lane, settings, broker, hand_off, items, standing, metrics, waiting, doubtful: false }
+        let (waiting, plain_until) = (VecDeque::new(), HashMap::new());
+        let doubtful = false;
+        Self { lane, settings, broker, hand_off, items, standing, metrics, waiting, doubtful, plain_until }
     }
 
     /// Publishes until `stop`, then what is in hand, and puts back what it cannot publish.
@@ -150,9 +165,9 @@ impl Publisher {
         loop {
             let size = if self.doubtful { 1 } else { self.settings.window };
             while session.len() < size
-                && let Some(item) = self.waiting.pop_front()
+                && let Some(items) = self.next(session.len())
             {
-                session.publish(item).await?;
+                session.publish(items).await?;
             }
             let stopping = stop.is_cancelled();
             let is_done = session.len() == 0 && self.waiting.is_empty();
@@ -165,17 +180,22 @@ impl Publisher {
             if is_asking {
                 self.hand_off.set_open(self.lane, true);
             }
-            let room = size.saturating_sub(session.len());
+            let room = match self.takes_packs() {
+                true => (2 * self.settings.pack).saturating_sub(self.waiting.len()),
+                false if self.waiting.is_empty() => size.saturating_sub(session.len()),
+                false => 0,
+            };
             tokio::select! {
                 biased;
                 noted = session.note_answers() => {
                     noted?;
                     session.settle();
+                    self.take_apart(session.take_unpacked());
                     if self.doubtful {
                         self.is_well();
                     }
                 }
-                taken_now = self.items.recv_many(&mut taken, room), if room > 0 && self.waiting.is_empty() => {
+                taken_now = self.items.recv_many(&mut taken, room), if room > 0 => {
                     if taken_now == 0 {
                         return Ok(());
                     }
@@ -187,6 +207,57 @@ impl Publisher {
                 () = sleep(self.settings.confirm_timeout), if is_asking => self.is_well(),
                 () = stop.cancelled(), if !stopping => {}
             }
+        }
+    }
+
+    /// Whether what goes to this lane may travel together.
+    fn takes_packs(&self) -> bool {
+        let external = &self.broker.topology().external;
+        let is_ours = self.lane.queue().is_some_and(|queue| !external.contains(&queue));
+        is_ours && self.settings.pack > 1 && !self.doubtful
+    }
+
+    /// What goes out next as one AMQP message, if it need not wait for more.
+    fn next(&mut self, in_flight: usize) -> Option<Vec<Item>> {
+        if !self.takes_packs() || !self.waiting.front().is_some_and(|item| self.may_be_packed(item)) {
+            return self.waiting.pop_front().map(|item| vec![item]);
+        }
+        if in_flight >= BEFORE_FULL && self.waiting.len() < self.settings.pack {
+            return None;
+        }
+        let mut items: Vec<Item> = self.waiting.pop_front().into_iter().collect();
+        let mut bytes = items.iter().map(size).sum::<usize>();
+        let mut others = VecDeque::new();
+        while items.len() < self.settings.pack
+            && let Some(item) = self.waiting.pop_front()
+        {
+            let is_alike = item.message.routing_key == items[0].message.routing_key;
+            if is_alike && self.may_be_packed(&item) && bytes + size(&item) <= pack::MAX_BYTES {
+                bytes += size(&item);
+                items.push(item);
+            } else {
+                others.push_back(item);
+            }
+        }
+        others.append(&mut self.waiting);
+        self.waiting = others;
+        Some(items)
+    }
+
+    /// What failed before travels alone: it may be what a pack would suffer from.
+    fn may_be_packed(&self, item: &Item) -> bool {
+        let message = &item.message;
+        let until = self.plain_until.get(&message.routing_key);
+        message.envelope.attempt == 1
+            && size(item) < pack::MAX_BYTES
+            && until.is_none_or(|until| *until <= Instant::now())
+    }
+
+    /// Messages of packs that did not get through go out again one by one, before what came later.
+    fn take_apart(&mut self, items: Vec<Item>) {
+        for item in items.into_iter().rev() {
+            self.plain_until.insert(item.message.routing_key.clone(), Instant::now() + PLAIN);
+            self.waiting.push_front(item);
         }
     }
 
@@ -209,4 +280,9 @@ impl Publisher {
             tell(item, End::PutBack(PutBackKind::Unknown, "the relay stopped".to_owned()));
         }
     }
+}
+
+/// Bytes that count against the bound of a pack.
+fn size(item: &Item) -> usize {
+    item.message.envelope.body.len()
 }

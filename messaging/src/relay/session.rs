@@ -27,6 +27,7 @@ use crate::{
     fault::{self, Point},
     metrics::{self, Published},
     outbox::PutBackKind,
+    pack,
     topology::{Topology, short},
 };
 
@@ -38,11 +39,24 @@ pub(super) enum Broken {
     Unanswered { reason: String, others_are: bool },
 }
 
-/// A message in flight: the row, when it left, and the span that ends with its confirm.
+/// What is in flight as one AMQP message: the rows, when it left, and the spans that end with its confirm.
 struct Flight {
-    item: Item,
+    items: Vec<Item>,
     sent: Instant,
-    _span: Span,
+    _spans: Vec<Span>,
+}
+
+impl Flight {
+    fn routing_key(&self) -> &str {
+        self.items.first().map_or("", |item| &item.message.routing_key)
+    }
+
+    /// Comes by a point with each of its messages.
+    fn reach(&self, point: Point) {
+        for item in &self.items {
+            fault::reach(point, &item.message.routing_key);
+        }
+    }
 }
 
 /// One channel.
@@ -57,6 +71,8 @@ pub(super) struct Session {
     metrics: metrics::Relay,
     clock: Clock,
     stop: CancellationToken,
+    /// Messages of packs that did not get through: they go out again, one by one.
+    unpacked: Vec<Item>,
 }
 
 impl Session {
@@ -79,37 +95,42 @@ impl Session {
             metrics,
             clock: Clock::system(),
             stop,
+            unpacked: Vec::new(),
         }
     }
 
-    /// Messages without an outcome.
+    /// AMQP messages without an outcome.
     pub(super) fn len(&self) -> usize {
         self.window.len()
     }
 
-    /// Writes one message. `Err`: the channel is of no use any more; the message has no outcome yet.
-    pub(super) async fn publish(&mut self, item: Item) -> Result<(), Broken> {
-        if item.expires <= Instant::now() {
-            // Somebody else may hold the row by now. It is in the table, and a sweep finds it.
-            return Ok(());
+    /// Writes one message, or several to the same routing key as a pack. `Err`: the channel is of no use any more;
+    /// the messages have no outcome yet.
+    pub(super) async fn publish(&mut self, mut items: Vec<Item>) -> Result<(), Broken> {
+        for index in (0..items.len()).rev() {
+            if let Err(end) = self.may_go_out(&items[index]) {
+                let item = items.remove(index);
+                if let Some(end) = end {
+                    tell(item, end);
+                }
+            }
         }
-        let message = &item.message;
-        let bytes = message.envelope.body.len();
-        if bytes > self.max_message_bytes {
-            let reason = format!("{bytes} bytes are more than relay.max_message_bytes");
-            self.metrics.ended(Published { unpublishable: 1, ..Published::default() });
-            tell(item, End::PutBack(PutBackKind::Unpublishable, reason));
-            return Ok(());
-        }
+        let Some(first) = items.first() else { return Ok(()) };
+        let message = &first.message;
         let exchange = short(&self.topology.exchange(message.exchange));
         let options = BasicPublishOptions { mandatory: message.exchange.is_mandatory(), immediate: false };
-        let properties = amqp::properties(&message.envelope, self.clock.now());
-        let key = short(&message.routing_key);
-        let body = message.envelope.body.clone();
+        let (key, properties, body) = if items.len() == 1 {
+            let properties = amqp::properties(&message.envelope, self.clock.now());
+            (short(&message.routing_key), properties, message.envelope.body.clone())
+        } else {
+            let (properties, body) = pack::pack(items.iter().map(|item| &item.message.envelope));
+            self.metrics.packed(items.len());
+            (short(&pack::key(&message.routing_key)), properties, body.into())
+        };
         let identity = identity(&key, properties.message_id().as_ref());
-        let (flight_span, sent) = (span(&item), Instant::now());
+        let (spans, sent) = (items.iter().filter_map(span).collect(), Instant::now());
         // Noted before it is written: whatever happens now, it is in the window.
-        let number = self.window.publish(identity, Flight { item, sent, _span: flight_span });
+        let number = self.window.publish(identity, Flight { items, sent, _spans: spans });
         let writing = self.channel.basic_publish(exchange, key, options, &body, properties);
         let confirm = tokio::select! {
             written = writing => written.map_err(|error| Broken::Failed(format!("publish: {error}")))?,
@@ -118,9 +139,24 @@ impl Session {
             }
         };
         if let Some(newest) = self.window.newest() {
-            fault::reach(Point::AfterPublish, &newest.item.message.routing_key);
+            newest.reach(Point::AfterPublish);
         }
         self.confirms.push(Numbered { number, confirm });
+        Ok(())
+    }
+
+    /// Whether a message may go out. `Err`: what is to be said of its row, if anything.
+    fn may_go_out(&self, item: &Item) -> Result<(), Option<End>> {
+        if item.expires <= Instant::now() {
+            // Somebody else may hold the row by now. It is in the table, and a sweep finds it.
+            return Err(None);
+        }
+        let bytes = item.message.envelope.body.len();
+        if bytes > self.max_message_bytes {
+            let reason = format!("{bytes} bytes are more than relay.max_message_bytes");
+            self.metrics.ended(Published { unpublishable: 1, ..Published::default() });
+            return Err(Some(End::PutBack(PutBackKind::Unpublishable, reason)));
+        }
         Ok(())
     }
 
@@ -132,7 +168,7 @@ impl Session {
         let first = tokio::select! {
             Some(confirmed) = self.confirms.next() => confirmed,
             () = self.link.overdue(sent, self.confirm_timeout, &self.stop) => {
-                let key = &oldest.item.message.routing_key;
+                let key = oldest.routing_key();
                 let reason = format!("publish: no confirm in time, first for a message to {key}");
                 return Err(Broken::Unanswered { reason, others_are: self.link.has_answered_since(sent) });
             }
@@ -161,11 +197,17 @@ impl Session {
         let (mut ends, now) = (Published::default(), Instant::now());
         for (flight, outcome) in self.window.outcomes() {
             self.metrics.answered(now.saturating_duration_since(flight.sent));
+            let count = flight.items.len() as u64;
             let end = match outcome {
                 Outcome::Confirmed => {
-                    ends.confirmed += 1;
-                    fault::reach(Point::AfterConfirm, &flight.item.message.routing_key);
+                    ends.confirmed += count;
+                    flight.reach(Point::AfterConfirm);
                     End::Confirmed
+                }
+                // Nothing is known of its messages but that they cannot travel together.
+                Outcome::Returned(_) | Outcome::Rejected if count > 1 => {
+                    self.unpacked.extend(flight.items);
+                    continue;
                 }
                 Outcome::Returned(reason) => {
                     ends.returned += 1;
@@ -176,13 +218,21 @@ impl Session {
                     End::PutBack(PutBackKind::Rejected, "refused by the broker".to_owned())
                 }
             };
-            tell(flight.item, end);
+            for item in flight.items {
+                tell(item, end.clone());
+            }
         }
         self.metrics.ended(ends);
     }
 
+    /// What has to go out again, each message by itself.
+    pub(super) fn take_unpacked(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.unpacked)
+    }
+
     pub(super) fn abandon(self) -> VecDeque<Item> {
-        self.window.abandon().into_iter().map(|flight| flight.item).collect()
+        let in_flight = self.window.abandon().into_iter().flat_map(|flight| flight.items);
+        in_flight.chain(self.unpacked).collect()
     }
 }
 
@@ -200,11 +250,11 @@ fn identify(message: &BasicReturnMessage) -> Result<(Identity, String), String> 
 }
 
 /// The span of one publication, a child of the message's creation. None for what nobody records.
-fn span(item: &Item) -> Span {
+fn span(item: &Item) -> Option<Span> {
     let message = &item.message;
     let envelope = &message.envelope;
     if !envelope.trace.is_sampled() {
-        return Span::none();
+        return None;
     }
     let destination = format!("{}:{}", message.exchange.name(), message.routing_key);
     let span = tracing::info_span!(
@@ -222,7 +272,7 @@ fn span(item: &Item) -> Span {
         messaging.message.conversation_id = envelope.correlation_id,
     );
     envelope.trace.adopt(&span);
-    span
+    Some(span)
 }
 
 type Confirmed = (u64, Result<Confirmation, lapin::Error>);

@@ -23,7 +23,7 @@ pub struct Settlement {
     pub(super) end: End,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum End {
     /// The row may go.
     Confirmed,

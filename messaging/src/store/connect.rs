@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use tokio::sync::mpsc;
 
-use super::{Inner, Store, classify};
+use super::{Inner, Pool, Store, classify};
 use crate::{
     Clock, StoreError,
     metrics::Statements,
@@ -43,14 +43,14 @@ impl Store {
         hand_off: HandOff,
     ) -> Result<(Self, mpsc::UnboundedReceiver<Settlement>), StoreError> {
         let backend = backend(&settings.url)?;
-        let (write, read) = match backend {
+        let pool = match backend {
             DbBackend::Sqlite => sqlite(&settings).await?,
             _ => postgres(&settings).await?,
         };
         let (settlements, receiver) = mpsc::unbounded_channel();
         let (clock, open_slots) = (settings.clock, OpenSlots::default());
         let metrics = Statements::default();
-        let inner = Inner { backend, write, read, clock, hand_off, settlements, open_slots, metrics };
+        let inner = Inner { pool, clock, hand_off, settlements, open_slots, metrics };
         Ok((Self(Arc::new(inner)), receiver))
     }
 }
@@ -71,7 +71,7 @@ fn backend(url: &str) -> Result<DbBackend, StoreError> {
 
 /// One writer, because SQLite has one at a time anyway and queueing in the pool is fair and cheap;
 /// readers apart, which WAL lets run beside it. `synchronous=FULL`: a commit survives a power cut.
-async fn sqlite(settings: &Settings) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
+async fn sqlite(settings: &Settings) -> Result<Pool, StoreError> {
     make_folder(&settings.url)?;
     let options = |connections| {
         let mut options = ConnectOptions::new(&settings.url);
@@ -92,15 +92,39 @@ async fn sqlite(settings: &Settings) -> Result<(DatabaseConnection, DatabaseConn
             });
         options
     };
-    Ok((connect(options(1)).await?, connect(options(4)).await?))
+    Ok(Pool::sqlite(&connect(options(1)).await?, &connect(options(4)).await?))
+}
+
+/// How statements are planned: all that we ask is a look into an index, for a handful of keys or a page. Left to
+/// itself the planner goes by statistics that are not there yet, of a table that is empty now and big in a minute,
+/// and keeps to its plan: it then walks over all that a consumer has ever handled.
+const BY_INDEX: [(&str, &str); 6] = [
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_material", "off"),
+    ("jit", "off"),
+];
+
+/// One connection for what is lazy: the relay settles one batch of rows after the other.
+async fn postgres(settings: &Settings) -> Result<Pool, StoreError> {
+    let most = settings.connections.saturating_sub(1).max(1);
+    let all = connect(postgres_options(settings, most, &[])).await?;
+    let lazy = connect(postgres_options(settings, 1, &[("synchronous_commit", "off")])).await?;
+    Ok(Pool::postgres(&all, &lazy))
 }
 
 /// Time-outs on the server's side, so that a process of ours that stalls holds no lock for long.
-async fn postgres(settings: &Settings) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
+fn postgres_options(
+    settings: &Settings,
+    most: u32,
+    own: &'static [(&'static str, &'static str)],
+) -> ConnectOptions {
     let mut options = ConnectOptions::new(&settings.url);
     let statement_timeout = settings.statement_timeout.as_millis().to_string();
     options
-        .max_connections(settings.connections)
+        .max_connections(most)
         .connect_lazy(true)
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
@@ -108,7 +132,8 @@ async fn postgres(settings: &Settings) -> Result<(DatabaseConnection, DatabaseCo
         .acquire_timeout(Duration::from_secs(10))
         .max_lifetime(Duration::from_mins(30))
         .map_sqlx_postgres_opts(move |postgres| {
-            postgres.application_name("waybill").statement_cache_capacity(512).options([
+            let postgres = postgres.application_name("waybill").statement_cache_capacity(512);
+            postgres.options(BY_INDEX).options(own.iter().copied()).options([
                 ("statement_timeout", statement_timeout.as_str()),
                 ("idle_in_transaction_session_timeout", "10000"),
                 ("lock_timeout", "5000"),
@@ -116,8 +141,7 @@ async fn postgres(settings: &Settings) -> Result<(DatabaseConnection, DatabaseCo
                 ("default_transaction_isolation", "read committed"),
             ])
         });
-    let pool = connect(options).await?;
-    Ok((pool.clone(), pool))
+    options
 }
 
 async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, StoreError> {

@@ -12,14 +12,19 @@ pub fn classify(error: &DbErr) -> StoreError {
     match error {
         DbErr::ConnectionAcquire(_) => StoreError::Unavailable(text),
         DbErr::Conn(cause) | DbErr::Exec(cause) | DbErr::Query(cause) => match cause {
-            RuntimeErr::SqlxError(cause) => classify_sqlx(cause, text),
+            RuntimeErr::SqlxError(cause) => classify_cause(cause, text),
             RuntimeErr::Internal(_) => StoreError::Refused(text),
         },
         _ => StoreError::Refused(text),
     }
 }
 
-fn classify_sqlx(error: &sqlx::Error, text: String) -> StoreError {
+/// The same for an error that has not come by way of sea-orm.
+pub(super) fn classify_sqlx(error: &sqlx::Error) -> StoreError {
+    classify_cause(error, error.to_string())
+}
+
+fn classify_cause(error: &sqlx::Error, text: String) -> StoreError {
     match error {
         sqlx::Error::Database(error) => match error.code().as_deref() {
             Some(code) => classify_code(code, text),

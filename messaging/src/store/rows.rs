@@ -4,8 +4,17 @@
 //! so that its text and plan are the same for any number of rows; SQLite gets it as `VALUES` in chunks of
 //! fixed sizes, so that a handful of prepared statements serve every batch.
 
-use sea_orm::{DbBackend, Statement, Value, sea_query::ArrayType};
+use std::{borrow::Cow, fmt::Write, ops::Range};
 
+use sea_orm::{DbBackend, Value};
+use uuid::Uuid;
+
+use super::statement::{Statement, Values};
+use crate::StoreError;
+
+/// How a statement asks for the keys of a set of one column. `PostgreSQL` gets the array itself there, which it
+/// looks up in an index whatever it takes the table for.
+const KEYS: &str = "IN (SELECT id FROM v)";
 /// Rows in one SQLite statement, largest first: every number is a sum of these.
 const CHUNKS: [usize; 4] = [64, 16, 4, 1];
 
@@ -22,13 +31,60 @@ pub enum Column {
     Uuid,
 }
 
-impl Column {
-    const fn array(self) -> (&'static str, ArrayType) {
+/// The cells of one column.
+#[derive(Clone, Debug)]
+enum Cells {
+    Text(Vec<String>),
+    Int(Vec<i64>),
+    Bytes(Vec<Vec<u8>>),
+    Uuid(Vec<Uuid>),
+}
+
+impl Cells {
+    const fn new(column: Column) -> Self {
+        match column {
+            Column::Text => Self::Text(Vec::new()),
+            Column::Int => Self::Int(Vec::new()),
+            Column::Bytes => Self::Bytes(Vec::new()),
+            Column::Uuid => Self::Uuid(Vec::new()),
+        }
+    }
+
+    /// Adds a value, or the nothing of the column's type where the value is of another.
+    fn push(&mut self, value: Value) {
+        match (self, value) {
+            (Self::Text(cells), Value::String(Some(text))) => cells.push(text),
+            (Self::Int(cells), Value::BigInt(Some(number))) => cells.push(number),
+            (Self::Bytes(cells), Value::Bytes(Some(bytes))) => cells.push(bytes),
+            (Self::Uuid(cells), Value::Uuid(Some(id))) => cells.push(id),
+            (cells, value) => {
+                debug_assert!(false, "{value:?} stands in a column of another type");
+                match cells {
+                    Self::Text(cells) => cells.push(String::new()),
+                    Self::Int(cells) => cells.push(0),
+                    Self::Bytes(cells) => cells.push(Vec::new()),
+                    Self::Uuid(cells) => cells.push(Uuid::nil()),
+                }
+            }
+        }
+    }
+
+    /// Adds all of it as one array, and says of which type.
+    fn add_array(&self, values: &mut Values) -> Result<&'static str, StoreError> {
         match self {
-            Self::Text => ("text[]", ArrayType::String),
-            Self::Int => ("bigint[]", ArrayType::BigInt),
-            Self::Bytes => ("bytea[]", ArrayType::Bytes),
-            Self::Uuid => ("uuid[]", ArrayType::Uuid),
+            Self::Text(cells) => values.add_array(cells).map(|()| "text[]"),
+            Self::Int(cells) => values.add_array(cells).map(|()| "bigint[]"),
+            Self::Bytes(cells) => values.add_array(cells).map(|()| "bytea[]"),
+            Self::Uuid(cells) => values.add_array(cells).map(|()| "uuid[]"),
+        }
+    }
+
+    fn add_cell(&self, index: usize, values: &mut Values) -> Result<(), StoreError> {
+        match self {
+            Self::Text(cells) => values.add(cells[index].clone()),
+            Self::Int(cells) => values.add(cells[index]),
+            Self::Bytes(cells) => values.add(cells[index].clone()),
+            Self::Uuid(cells) => values.add(cells[index]),
         }
     }
 }
@@ -37,13 +93,14 @@ impl Column {
 #[derive(Clone, Debug)]
 pub struct Rows {
     columns: &'static [(&'static str, Column)],
-    rows: Vec<Vec<Value>>,
+    cells: Vec<Cells>,
+    count: usize,
 }
 
 impl Rows {
     /// No rows yet of these columns.
-    pub const fn new(columns: &'static [(&'static str, Column)]) -> Self {
-        Self { columns, rows: Vec::new() }
+    pub fn new(columns: &'static [(&'static str, Column)]) -> Self {
+        Self { columns, cells: columns.iter().map(|(_, column)| Cells::new(*column)).collect(), count: 0 }
     }
 
     /// A set of one text column, named `id`.
@@ -58,64 +115,87 @@ impl Rows {
     /// Adds a row; its values stand in the order of the columns and have their types.
     pub fn push(&mut self, row: Vec<Value>) {
         debug_assert_eq!(row.len(), self.columns.len(), "a row has a value for every column");
-        self.rows.push(row);
+        for (cells, value) in self.cells.iter_mut().zip(row) {
+            cells.push(value);
+        }
+        self.count += 1;
     }
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.count
     }
 
     /// Whether there are none; then no statement is run at all.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.count == 0
     }
 
     /// The statements that run `sql` over the set `v`. `params` are `$1`, `$2` … of `sql` in each.
-    pub(super) fn statements(&self, backend: DbBackend, sql: &str, params: &[Value]) -> Vec<Statement> {
-        if self.rows.is_empty() {
-            return Vec::new();
+    pub(super) fn statements(
+        &self,
+        backend: DbBackend,
+        sql: &str,
+        params: &[Value],
+    ) -> Result<Vec<Statement>, StoreError> {
+        if self.is_empty() {
+            return Ok(Vec::new());
         }
         match backend {
-            DbBackend::Postgres => vec![self.unnest(sql, params)],
+            DbBackend::Postgres => {
+                let mut values = Values::new(backend);
+                let sql = self.unnest(sql, params, &mut values)?;
+                Ok(vec![Statement { sql, values }])
+            }
             _ => self.chunks().into_iter().map(|chunk| self.values(chunk, sql, params)).collect(),
         }
     }
 
-    fn unnest(&self, sql: &str, params: &[Value]) -> Statement {
-        let mut values = params.to_vec();
-        let mut arrays = Vec::with_capacity(self.columns.len());
-        for (index, (_, column)) in self.columns.iter().enumerate() {
-            let (name, kind) = column.array();
-            let cells = self.rows.iter().map(|row| row[index].clone()).collect();
-            values.push(Value::Array(kind, Some(Box::new(cells))));
-            arrays.push(format!("${}::{name}", values.len()));
+    /// `PostgreSQL` text of `sql` over the set `v`, as a statement or a part of one: its values are added to
+    /// `values`, and its parameters numbered by where they come to stand.
+    pub(super) fn unnest(
+        &self,
+        sql: &str,
+        params: &[Value],
+        values: &mut Values,
+    ) -> Result<String, StoreError> {
+        let sql = renumbered(sql, values.len());
+        values.add_all(params)?;
+        if let [keys] = self.cells.as_slice()
+            && sql.contains(KEYS)
+        {
+            keys.add_array(values)?;
+            return Ok(sql.replace(KEYS, &format!("= ANY(${})", values.len())));
         }
-        let set = format!("WITH v({}) AS (SELECT * FROM UNNEST({}))", self.names(), arrays.join(", "));
-        Statement::from_sql_and_values(DbBackend::Postgres, format!("{set} {sql}"), values)
+        let mut arrays = Vec::with_capacity(self.cells.len());
+        for cells in &self.cells {
+            let kind = cells.add_array(values)?;
+            arrays.push(format!("${}::{kind}", values.len()));
+        }
+        Ok(format!("WITH v({}) AS (SELECT * FROM UNNEST({})) {sql}", self.names(), arrays.join(", ")))
     }
 
-    fn values(&self, rows: &[Vec<Value>], sql: &str, params: &[Value]) -> Statement {
-        let mut number = params.len();
+    fn values(&self, rows: Range<usize>, sql: &str, params: &[Value]) -> Result<Statement, StoreError> {
+        let mut values = Values::new(DbBackend::Sqlite);
+        values.add_all(params)?;
         let mut tuples = Vec::with_capacity(rows.len());
-        for _ in rows {
-            let cells: Vec<String> = (1..=self.columns.len()).map(|i| format!("${}", number + i)).collect();
-            number += self.columns.len();
+        for row in rows {
+            let first = values.len() + 1;
+            self.cells.iter().try_for_each(|cells| cells.add_cell(row, &mut values))?;
+            let cells: Vec<String> = (first..=values.len()).map(|number| format!("${number}")).collect();
             tuples.push(format!("({})", cells.join(",")));
         }
-        let set = format!("WITH v({}) AS (VALUES {})", self.names(), tuples.join(","));
-        let values = params.iter().chain(rows.iter().flatten()).cloned().collect::<Vec<_>>();
-        Statement::from_sql_and_values(DbBackend::Sqlite, format!("{set} {sql}"), values)
+        let sql = format!("WITH v({}) AS (VALUES {}) {sql}", self.names(), tuples.join(","));
+        Ok(Statement { sql, values })
     }
 
-    fn chunks(&self) -> Vec<&[Vec<Value>]> {
-        let mut rest = self.rows.as_slice();
+    fn chunks(&self) -> Vec<Range<usize>> {
+        let mut from = 0;
         let mut chunks = Vec::new();
         for size in CHUNKS {
-            while rest.len() >= size {
-                let (chunk, tail) = rest.split_at(size);
-                chunks.push(chunk);
-                rest = tail;
+            while self.count - from >= size {
+                chunks.push(from..from + size);
+                from += size;
             }
         }
         chunks
@@ -124,6 +204,27 @@ impl Rows {
     fn names(&self) -> String {
         self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// `$1`, `$2` … of `sql` as `$1 + by`, `$2 + by` …
+fn renumbered(sql: &str, by: usize) -> Cow<'_, str> {
+    if by == 0 {
+        return sql.into();
+    }
+    let mut parts = sql.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        match number.parse::<usize>() {
+            Ok(number) => {
+                let _ = write!(text, "${}", number + by);
+            }
+            Err(_) => text.push('$'),
+        }
+        text.push_str(rest);
+    }
+    text.into()
 }
 
 #[cfg(test)]
@@ -139,7 +240,7 @@ mod tests {
     #[test]
     fn sqlite_chunks_cover_every_row_once() {
         for count in [1, 3, 4, 63, 64, 65, 85, 200] {
-            let sizes: Vec<usize> = numbers(count).chunks().iter().map(|c| c.len()).collect();
+            let sizes: Vec<usize> = numbers(count).chunks().iter().map(ExactSizeIterator::len).collect();
             assert_eq!(sizes.iter().sum::<usize>(), usize::try_from(count).unwrap());
             assert!(sizes.iter().all(|size| CHUNKS.contains(size)));
         }
@@ -147,14 +248,32 @@ mod tests {
 
     #[test]
     fn parameters_of_the_statement_come_before_the_set() {
-        let statement = &numbers(1).statements(DbBackend::Sqlite, "SELECT $1 FROM v", &[7.into()])[0];
+        let statement =
+            &numbers(1).statements(DbBackend::Sqlite, "SELECT $1 FROM v", &[7.into()]).unwrap()[0];
         assert_eq!(statement.sql, "WITH v(a, b) AS (VALUES ($2,$3)) SELECT $1 FROM v");
     }
 
     #[test]
+    fn parameters_are_numbered_by_where_they_come_to_stand() {
+        assert_eq!(renumbered("a = $1 AND b IN ($12, $2)", 0), "a = $1 AND b IN ($12, $2)");
+        assert_eq!(renumbered("a = $1 AND b IN ($12, $2)", 9), "a = $10 AND b IN ($21, $11)");
+    }
+
+    #[test]
+    fn a_set_of_keys_is_an_array_to_postgres() {
+        let keys = Rows::ids(["a"]);
+        let text = |backend| {
+            keys.statements(backend, "SELECT id IN (SELECT id FROM v)", &[]).unwrap()[0].sql.clone()
+        };
+        assert_eq!(text(DbBackend::Postgres), "SELECT id = ANY($1)");
+        assert_eq!(text(DbBackend::Sqlite), "WITH v(id) AS (VALUES ($1)) SELECT id IN (SELECT id FROM v)");
+    }
+
+    #[test]
     fn postgres_text_does_not_depend_on_the_number_of_rows() {
-        let text =
-            |count| numbers(count).statements(DbBackend::Postgres, "SELECT 1 FROM v", &[])[0].sql.clone();
+        let text = |count| {
+            numbers(count).statements(DbBackend::Postgres, "SELECT 1 FROM v", &[]).unwrap()[0].sql.clone()
+        };
         assert_eq!(text(1), text(77));
     }
 }

@@ -5,37 +5,68 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, Statement, Value};
+use sea_orm::{DbBackend, QueryResult, Value};
 
-use super::{Rows, Store, classify};
+use super::{
+    Rows, Store, classify,
+    pool::Work,
+    statement::{Statement, Values},
+};
 use crate::{
     Outgoing, StoreError, Timestamp,
     fault::{self, Point},
     relay::Reservation,
-    slots::Slotted,
+    slots::{self, Slotted},
 };
+
+/// A write that was put off.
+struct Later {
+    rows: Rows,
+    sql: String,
+    params: Vec<Value>,
+    all: Option<All>,
+}
+
+/// That a write has to touch all of its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct All {
+    /// What it means when it does not, for a log line.
+    pub else_conflict: &'static str,
+    /// Whose open slot may be another one then, so that it is asked for again.
+    pub(crate) slotted: Option<Slotted>,
+}
+
+impl All {
+    /// All rows, or another transaction came first.
+    pub const fn or_conflict(text: &'static str) -> Self {
+        Self { else_conflict: text, slotted: None }
+    }
+}
 
 /// An open transaction.
 pub struct Tx {
-    begun: DatabaseTransaction,
+    /// One statement at a time.
+    work: tokio::sync::Mutex<Work>,
     store: Store,
     now: Timestamp,
     inbox_slot: i64,
     statements: AtomicU64,
+    later: Mutex<Vec<Later>>,
     hand_over: Mutex<Vec<(Reservation, Vec<Outgoing>)>>,
     afterwards: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Tx {
-    pub(super) fn new(begun: DatabaseTransaction, store: &Store) -> Self {
+    pub(super) fn new(work: Work, store: &Store) -> Self {
         let now = store.clock().now();
         let inbox_slot = store.open_slots().get(Slotted::Inbox);
         Self {
-            begun,
+            work: tokio::sync::Mutex::new(work),
             store: store.clone(),
             now,
             inbox_slot,
             statements: AtomicU64::new(0),
+            later: Mutex::default(),
             hand_over: Mutex::default(),
             afterwards: Mutex::default(),
         }
@@ -58,20 +89,18 @@ impl Tx {
 
     /// Runs `sql` with its parameters `$1`, `$2` … and returns how many rows it touched.
     pub async fn execute(&self, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
-        let statement = Statement::from_sql_and_values(self.store.backend(), sql, params);
-        self.execute_one(statement).await
+        self.execute_one(Statement::new(self.store.backend(), sql, &params)?).await
     }
 
     /// Reads the rows of `sql` with its parameters `$1`, `$2` …
     pub async fn query(&self, sql: &str, params: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
-        let statement = Statement::from_sql_and_values(self.store.backend(), sql, params);
-        self.query_one(statement).await
+        self.query_one(Statement::new(self.store.backend(), sql, &params)?).await
     }
 
     /// Runs `sql` over the set `v` of `rows` and returns how many rows it touched.
     pub async fn execute_rows(&self, rows: &Rows, sql: &str, params: Vec<Value>) -> Result<u64, StoreError> {
         let mut touched = 0;
-        for statement in rows.statements(self.store.backend(), sql, &params) {
+        for statement in rows.statements(self.store.backend(), sql, &params)? {
             touched += self.execute_one(statement).await?;
         }
         Ok(touched)
@@ -85,21 +114,73 @@ impl Tx {
         params: Vec<Value>,
     ) -> Result<Vec<QueryResult>, StoreError> {
         let mut found = Vec::new();
-        for statement in rows.statements(self.store.backend(), sql, &params) {
+        for statement in rows.statements(self.store.backend(), sql, &params)? {
             found.extend(self.query_one(statement).await?);
         }
         Ok(found)
     }
 
+    /// Writes `sql` over the set `v` of `rows` before the commit, together with everything else that was put
+    /// off, on `PostgreSQL` in one statement: so nothing that is put off may depend on another such write, or
+    /// touch the same row. With `all`, fewer rows touched than there are is a [`StoreError::Conflict`].
+    pub fn execute_later(&self, rows: Rows, sql: impl Into<String>, params: Vec<Value>, all: Option<All>) {
+        if !rows.is_empty() {
+            let later = Later { rows, sql: sql.into(), params, all };
+            self.later.lock().unwrap_or_else(PoisonError::into_inner).push(later);
+        }
+    }
+
+    /// Writes what was put off, for those who go on to read it.
+    pub async fn write_later(&self) -> Result<(), StoreError> {
+        let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
+        let touched = match (self.backend(), later.as_slice()) {
+            (DbBackend::Postgres, [_, _, ..]) => self.write_together(&later).await?,
+            _ => self.write_each(&later).await?,
+        };
+        for (later, touched) in later.iter().zip(touched) {
+            if let Some(all) = later.all.as_ref().filter(|_| touched < later.rows.len() as u64) {
+                if let Some(slotted) = all.slotted {
+                    slots::follow(self, slotted).await?;
+                }
+                return Err(StoreError::Conflict(all.else_conflict.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_each(&self, later: &[Later]) -> Result<Vec<u64>, StoreError> {
+        let mut touched = Vec::with_capacity(later.len());
+        for Later { rows, sql, params, .. } in later {
+            touched.push(self.execute_rows(rows, sql, params.clone()).await?);
+        }
+        Ok(touched)
+    }
+
+    /// One statement, of which each write is a part: a round trip to the database costs more than most of them.
+    async fn write_together(&self, later: &[Later]) -> Result<Vec<u64>, StoreError> {
+        let (mut parts, mut counts) = (Vec::new(), Vec::new());
+        let mut values = Values::new(DbBackend::Postgres);
+        for (index, Later { rows, sql, params, .. }) in later.iter().enumerate() {
+            parts.push(format!("w{index} AS ({} RETURNING 1)", rows.unnest(sql, params, &mut values)?));
+            counts.push(format!("(SELECT count(*) FROM w{index})"));
+        }
+        let sql = format!("WITH {} SELECT {}", parts.join(", "), counts.join(", "));
+        let found = self.query_one(Statement { sql, values }).await?;
+        let count = |index| match found.first() {
+            Some(row) => row.try_get_by_index::<i64>(index).map_err(|error| classify(&error)),
+            None => Ok(0),
+        };
+        (0..later.len()).map(|index| Ok(count(index)?.unsigned_abs())).collect()
+    }
+
     async fn execute_one(&self, statement: Statement) -> Result<u64, StoreError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        let result = self.begun.execute_raw(statement).await.map_err(|e| classify(&e))?;
-        Ok(result.rows_affected())
+        self.work.lock().await.execute(statement).await
     }
 
     async fn query_one(&self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        self.begun.query_all_raw(statement).await.map_err(|e| classify(&e))
+        self.work.lock().await.query(statement).await
     }
 
     /// How many statements it has consisted of, without begin and commit.
@@ -140,7 +221,7 @@ impl Tx {
     /// outcome unknown: nothing is handed over then, and if it was committed the rows' lease runs out
     /// and a sweep finds them.
     pub(super) async fn commit(self, name: &str) -> Result<(), StoreError> {
-        self.begun.commit().await.map_err(|error| match classify(&error) {
+        self.work.into_inner().commit().await.map_err(|error| match error {
             StoreError::Unavailable(text) => StoreError::Unknown(text),
             other => other,
         })?;
@@ -157,7 +238,7 @@ impl Tx {
     }
 
     pub(super) async fn roll_back(self) {
-        if let Err(error) = self.begun.rollback().await {
+        if let Err(error) = self.work.into_inner().roll_back().await {
             // The server ends the transaction with the session; nothing was written either way.
             tracing::debug!(%error, "roll back failed");
         }

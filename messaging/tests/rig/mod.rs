@@ -128,12 +128,18 @@ impl Rig {
 }
 
 pub fn topology(broker: &TestBroker) -> Topology {
-    Topology { prefix: broker.prefix().to_owned(), queue_type: QueueType::Quorum, delivery_limit: 20 }
+    Topology {
+        prefix: broker.prefix().to_owned(),
+        queue_type: QueueType::Quorum,
+        delivery_limit: 20,
+        external: Vec::new(),
+    }
 }
 
 pub fn relay_settings() -> relay::Settings {
     relay::Settings {
         window: 64,
+        pack: 64,
         hand_off: 1_024,
         lease: Duration::from_secs(30),
         sweep_interval: Duration::from_millis(20),
@@ -160,7 +166,8 @@ impl Transaction for Append {
     type Output = ();
 
     async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
-        outbox::append(tx, self.0.clone()).await
+        outbox::append(tx, self.0.clone());
+        Ok(())
     }
 }
 

@@ -169,7 +169,6 @@ async fn a_channel_that_closes_between_delivery_and_acknowledgement_is_acknowled
     second.deliver(1, "order.command", "m-1");
     let acknowledged = acknowledgement(&mut stage).await;
     assert_eq!((acknowledged.connection, acknowledged.tag), (second.line.id(), 1));
-    assert!(told.try_recv().is_err(), "it was known from the inbox");
     assert_eq!(effects(&stage).await, ["m-1"]);
     stage.end().await;
 }

@@ -48,7 +48,12 @@ impl Stage {
             .try_init();
         let (broker, heard) = FakeBroker::start().await;
         let (health, stop, mut tasks) = (Health::default(), CancellationToken::new(), JoinSet::new());
-        let topology = Topology { prefix: String::new(), queue_type: QueueType::Quorum, delivery_limit: 20 };
+        let topology = Topology {
+            prefix: String::new(),
+            queue_type: QueueType::Quorum,
+            delivery_limit: 20,
+            external: Vec::new(),
+        };
         let mut connect = |name| {
             let settings = broker::Settings { url: broker.url(), topology: topology.clone() };
             let (connected, supervisor) = Broker::new(settings, name, health.clone());
@@ -56,7 +61,8 @@ impl Stage {
             connected
         };
         let (publishing, consuming) = (connect("broker"), connect("broker-consume"));
-        let mut settings = relay_settings();
+        // One message by one: what is answered here is a single publication.
+        let mut settings = relay::Settings { pack: 1, ..relay_settings() };
         change(&mut settings);
         let relay = relay::Relay::new(settings);
         let store_settings = store_settings(&database, &Clock::system());

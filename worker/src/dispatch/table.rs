@@ -79,10 +79,10 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
     Ok((get(found, 0)?, Row { order_id, destination_code, parcels, state, reason: get(found, 5)? }))
 }
 
-/// Writes what was decided.
-pub(super) async fn save(tx: &Tx, deliveries: &Deliveries) -> Result<(), StoreError> {
+/// Writes what was decided, before the commit.
+pub(super) fn save(tx: &Tx, deliveries: &Deliveries) {
     let changes = deliveries.rows.changed_rows().map(|(id, row)| (id, row.state.name(), row.reason.as_str()));
-    table::update(tx, "deliveries", changes).await?;
+    table::update(tx, "deliveries", changes);
     let mut rows = Rows::new(NEW);
     for (id, row) in deliveries.rows.new_rows() {
         rows.push(vec![
@@ -97,5 +97,5 @@ pub(super) async fn save(tx: &Tx, deliveries: &Deliveries) -> Result<(), StoreEr
     let sql = "INSERT INTO deliveries (dispatch_id, order_id, destination_code, parcel_count, state, reason, \
                created_at, updated_at) \
                SELECT id, order_id, destination_code, parcel_count, state, reason, $1, $1 FROM v";
-    tx.execute_rows(&rows, sql, vec![tx.now().micros().into()]).await.map(|_| ())
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
 }

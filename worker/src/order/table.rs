@@ -35,8 +35,8 @@ pub(super) async fn load(tx: &Tx, commands: &[&Command]) -> Result<Orders, Store
 /// index `orders_open`, which makes one of us run again.
 async fn load_open(tx: &Tx, commands: &[&Command]) -> Result<HashMap<String, String>, StoreError> {
     let wanted: BTreeSet<&str> = commands.iter().filter_map(|command| to_accept(command)).collect();
-    let sql = "SELECT t.order_id, t.dispatch_id FROM v JOIN orders AS t \
-               ON t.order_id = v.id AND t.state IN ('ACCEPTED', 'COMPLETED')";
+    let sql = "SELECT t.order_id, t.dispatch_id FROM orders AS t \
+               WHERE t.order_id IN (SELECT id FROM v) AND t.state IN ('ACCEPTED', 'COMPLETED')";
     let found = tx.query_rows(&Rows::ids(wanted), sql, Vec::new()).await?;
     found.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
 }
@@ -57,12 +57,16 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
     Ok((get(found, 0)?, row))
 }
 
-/// Changes come first: an order that is cancelled here makes room for its successor in the same batch.
+/// Writes what was decided, before the commit. Where there are new orders, changes come first: an order that is
+/// cancelled here makes room for its successor in the same batch.
 pub(super) async fn save(tx: &Tx, orders: &Orders) -> Result<(), StoreError> {
     let changes = orders.rows.changed_rows().map(|(id, row)| (id, row.state.name(), row.reason.as_str()));
-    table::update(tx, "orders", changes).await?;
+    table::update(tx, "orders", changes);
     let mut new: Vec<(&str, &Row)> = orders.rows.new_rows().collect();
     // By order, the key that two dispatches can have in common: so no two workers wait for each other.
+    if !new.is_empty() {
+        tx.write_later().await?;
+    }
     new.sort_by_key(|(id, row)| (&row.order_id, *id));
     let mut rows = Rows::new(NEW);
     for (id, row) in new {
@@ -77,5 +81,6 @@ pub(super) async fn save(tx: &Tx, orders: &Orders) -> Result<(), StoreError> {
     }
     let sql = "INSERT INTO orders (dispatch_id, order_id, customer_id, state, reason, created_at, updated_at) \
                SELECT id, order_id, customer_id, state, reason, $1, $1 FROM v";
-    tx.execute_rows(&rows, sql, vec![tx.now().micros().into()]).await.map(|_| ())
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
+    Ok(())
 }

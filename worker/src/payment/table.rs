@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::QueryResult;
+use sea_orm::{QueryResult, Value};
 use waybill_messaging::{Column, Rows, StoreError, Tx};
 
 use super::{
@@ -28,7 +28,11 @@ const NEW: &[(&str, Column)] = &[
     ("minor_units", Column::Int),
     ("state", Column::Text),
     ("reason", Column::Text),
+    ("captured", Column::Int),
 ];
+
+const CHANGE: &[(&str, Column)] =
+    &[("id", Column::Text), ("state", Column::Text), ("reason", Column::Text), ("captured", Column::Int)];
 
 const BALANCE: &[(&str, Column)] =
     &[("id", Column::Text), ("currency_code", Column::Text), ("minor_units", Column::Int)];
@@ -91,16 +95,26 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
     Ok((get(found, 0)?, Row { order_id, customer_id, amount, state, reason: get(found, 6)? }))
 }
 
-/// Writes what was decided.
-pub(super) async fn save(tx: &Tx, book: &Book) -> Result<(), StoreError> {
-    let changes = book.rows.changed_rows().map(|(id, row)| (id, row.state.name(), row.reason.as_str()));
-    table::update(tx, "payment_reservations", changes).await?;
-    save_new(tx, &book.rows).await?;
-    save_captured(tx, &book.rows).await?;
-    save_accounts(tx, &book.accounts).await
+/// Writes what was decided, before the commit.
+pub(super) fn save(tx: &Tx, book: &Book) {
+    save_changed(tx, &book.rows);
+    save_new(tx, &book.rows);
+    save_accounts(tx, &book.accounts);
 }
 
-async fn save_new(tx: &Tx, reservations: &View<Row>) -> Result<(), StoreError> {
+/// The date of a capture is that of the first time.
+fn save_changed(tx: &Tx, reservations: &View<Row>) {
+    let mut rows = Rows::new(CHANGE);
+    for (id, row) in reservations.changed_rows() {
+        rows.push(vec![id.into(), row.state.name().into(), row.reason.as_str().into(), captured(row)]);
+    }
+    let sql = "UPDATE payment_reservations AS t SET state = v.state, reason = v.reason, updated_at = $1, \
+               captured_at = CASE WHEN v.captured = 1 AND t.captured_at = 0 THEN $1 ELSE t.captured_at END \
+               FROM v WHERE t.dispatch_id = v.id";
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
+}
+
+fn save_new(tx: &Tx, reservations: &View<Row>) {
     let mut rows = Rows::new(NEW);
     for (id, row) in reservations.new_rows() {
         rows.push(vec![
@@ -111,29 +125,26 @@ async fn save_new(tx: &Tx, reservations: &View<Row>) -> Result<(), StoreError> {
             row.amount.minor_units.into(),
             row.state.name().into(),
             row.reason.as_str().into(),
+            captured(row),
         ]);
     }
     let sql = "INSERT INTO payment_reservations (dispatch_id, order_id, customer_id, currency_code, minor_units, \
-               state, reason, created_at, updated_at) \
-               SELECT id, order_id, customer_id, currency_code, minor_units, state, reason, $1, $1 FROM v";
-    tx.execute_rows(&rows, sql, vec![tx.now().micros().into()]).await.map(|_| ())
+               state, reason, created_at, updated_at, captured_at) \
+               SELECT id, order_id, customer_id, currency_code, minor_units, state, reason, $1, $1, captured * $1 \
+               FROM v";
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
 }
 
-/// The date is that of the first time.
-async fn save_captured(tx: &Tx, reservations: &View<Row>) -> Result<(), StoreError> {
-    let written = reservations.changed_rows().chain(reservations.new_rows());
-    let captured = written.filter(|(_, row)| row.state == State::Captured).map(|(id, _)| id);
-    let sql = "UPDATE payment_reservations SET captured_at = $1 \
-               WHERE captured_at = 0 AND dispatch_id IN (SELECT id FROM v)";
-    tx.execute_rows(&Rows::ids(captured), sql, vec![tx.now().micros().into()]).await.map(|_| ())
+fn captured(row: &Row) -> Value {
+    i64::from(row.state == State::Captured).into()
 }
 
-async fn save_accounts(tx: &Tx, accounts: &Accounts) -> Result<(), StoreError> {
+fn save_accounts(tx: &Tx, accounts: &Accounts) {
     let mut rows = Rows::new(BALANCE);
     for (id, reserved) in accounts.changed_rows() {
         rows.push(vec![id.into(), reserved.currency_code.as_str().into(), reserved.minor_units.into()]);
     }
     let sql = "UPDATE payment_accounts AS t SET currency_code = v.currency_code, \
                reserved_minor_units = v.minor_units, updated_at = $1 FROM v WHERE t.customer_id = v.id";
-    tx.execute_rows(&rows, sql, vec![tx.now().micros().into()]).await.map(|_| ())
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
 }

@@ -107,10 +107,11 @@ impl<H: Handler> Transaction for Apply<H> {
         let mut received = Vec::new();
         for envelope in &self.batch {
             let (message, trace) = (self.handler.parse(envelope)?, envelope.trace.clone());
-            received.push(Received { envelope: envelope.clone(), message, trace });
+            received.push(Received { envelope: envelope.clone(), message, trace, packed: false });
         }
         let batch: Vec<_> = received.iter().collect();
         let outcomes = self.handler.apply(tx, &batch).await?;
+        tx.write_later().await?;
         if let Some(Gate { applied, go }) = &self.gate {
             applied.add_permits(1);
             let closed = go.acquire().await;

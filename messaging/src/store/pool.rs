@@ -1,0 +1,160 @@
+//! Connections to a database, and what statements run in: a transaction, or nothing but themselves.
+
+use sea_orm::{
+    DatabaseConnection, DbBackend, QueryResult,
+    sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction, query_with},
+};
+
+use super::{
+    error::classify_sqlx,
+    statement::{Statement, Values},
+};
+use crate::StoreError;
+
+/// The connections to one database.
+#[derive(Clone)]
+pub(super) enum Pool {
+    Postgres {
+        /// Transactions and reads.
+        all: PgPool,
+        /// Whose commits do not wait for the disk.
+        lazy: PgPool,
+    },
+    Sqlite {
+        /// The one writer.
+        write: SqlitePool,
+        read: SqlitePool,
+    },
+}
+
+/// What statements run in.
+pub(super) enum Work {
+    Postgres(Transaction<'static, Postgres>),
+    /// Each is a transaction of its own.
+    PostgresEach(PgPool),
+    Sqlite(Transaction<'static, Sqlite>),
+    /// Each is a transaction of its own.
+    SqliteEach(SqlitePool),
+}
+
+impl Pool {
+    pub(super) fn postgres(all: &DatabaseConnection, lazy: &DatabaseConnection) -> Self {
+        Self::Postgres {
+            all: all.get_postgres_connection_pool().clone(),
+            lazy: lazy.get_postgres_connection_pool().clone(),
+        }
+    }
+
+    pub(super) fn sqlite(write: &DatabaseConnection, read: &DatabaseConnection) -> Self {
+        Self::Sqlite {
+            write: write.get_sqlite_connection_pool().clone(),
+            read: read.get_sqlite_connection_pool().clone(),
+        }
+    }
+
+    pub(super) const fn backend(&self) -> DbBackend {
+        match self {
+            Self::Postgres { .. } => DbBackend::Postgres,
+            Self::Sqlite { .. } => DbBackend::Sqlite,
+        }
+    }
+
+    /// Begins a transaction. A lazy one is none on `PostgreSQL`, see
+    /// [`Transaction::is_lazy`](super::Transaction::is_lazy).
+    pub(super) async fn begin(&self, is_lazy: bool) -> Result<Work, StoreError> {
+        let begun = match self {
+            Self::Postgres { lazy, .. } if is_lazy => Ok(Work::PostgresEach(lazy.clone())),
+            Self::Postgres { all, .. } => all.begin().await.map(Work::Postgres),
+            Self::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Work::Sqlite),
+        };
+        begun.map_err(|error| classify_sqlx(&error))
+    }
+
+    /// For statements that read, outside any transaction.
+    pub(super) fn reading(&self) -> Work {
+        match self {
+            Self::Postgres { all, .. } => Work::PostgresEach(all.clone()),
+            Self::Sqlite { read, .. } => Work::SqliteEach(read.clone()),
+        }
+    }
+
+    /// Closes all connections, after what runs has ended.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Postgres { all, lazy } => {
+                all.close().await;
+                lazy.close().await;
+            }
+            Self::Sqlite { write, read } => {
+                write.close().await;
+                read.close().await;
+            }
+        }
+    }
+}
+
+impl Work {
+    /// Runs a statement and returns how many rows it touched.
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
+        let sql = AssertSqlSafe(statement.sql);
+        let touched = match (self, statement.values) {
+            (Self::Postgres(begun), Values::Postgres(values)) => {
+                query_with(sql, values).execute(&mut **begun).await.map(|done| done.rows_affected())
+            }
+            (Self::PostgresEach(pool), Values::Postgres(values)) => {
+                query_with(sql, values).execute(&*pool).await.map(|done| done.rows_affected())
+            }
+            (Self::Sqlite(begun), Values::Sqlite(values)) => {
+                query_with(sql, values).execute(&mut **begun).await.map(|done| done.rows_affected())
+            }
+            (Self::SqliteEach(pool), Values::Sqlite(values)) => {
+                query_with(sql, values).execute(&*pool).await.map(|done| done.rows_affected())
+            }
+            _ => return Err(StoreError::Refused("a statement for another kind of database".to_owned())),
+        };
+        touched.map_err(|error| classify_sqlx(&error))
+    }
+
+    /// Runs a statement and returns its rows.
+    pub(super) async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
+        let sql = AssertSqlSafe(statement.sql);
+        let rows = match (self, statement.values) {
+            (Self::Postgres(begun), Values::Postgres(values)) => {
+                query_with(sql, values).fetch_all(&mut **begun).await.map(read)
+            }
+            (Self::PostgresEach(pool), Values::Postgres(values)) => {
+                query_with(sql, values).fetch_all(&*pool).await.map(read)
+            }
+            (Self::Sqlite(begun), Values::Sqlite(values)) => {
+                query_with(sql, values).fetch_all(&mut **begun).await.map(read)
+            }
+            (Self::SqliteEach(pool), Values::Sqlite(values)) => {
+                query_with(sql, values).fetch_all(&*pool).await.map(read)
+            }
+            _ => return Err(StoreError::Refused("a statement for another kind of database".to_owned())),
+        };
+        rows.map_err(|error| classify_sqlx(&error))
+    }
+
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        let committed = match self {
+            Self::Postgres(begun) => begun.commit().await,
+            Self::Sqlite(begun) => begun.commit().await,
+            Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
+        };
+        committed.map_err(|error| classify_sqlx(&error))
+    }
+
+    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
+        let rolled_back = match self {
+            Self::Postgres(begun) => begun.rollback().await,
+            Self::Sqlite(begun) => begun.rollback().await,
+            Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
+        };
+        rolled_back.map_err(|error| classify_sqlx(&error))
+    }
+}
+
+fn read<R: Into<QueryResult>>(rows: Vec<R>) -> Vec<QueryResult> {
+    rows.into_iter().map(Into::into).collect()
+}
