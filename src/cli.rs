@@ -37,6 +37,7 @@ mod stuck;
 mod submit;
 mod time;
 mod timeline;
+mod tls;
 mod verb;
 mod watch;
 mod why;

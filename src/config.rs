@@ -3,6 +3,7 @@
 //! that names the key, the value, its source and what is allowed.
 
 mod error;
+mod exposure;
 mod file;
 mod horizon;
 mod layers;
@@ -17,11 +18,13 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod typed;
 mod url;
 mod value;
 
 pub(crate) use error::ConfigError;
+pub(crate) use exposure::check as check_exposure;
 pub(crate) use layers::{Entry, Flag, Inputs};
 pub(crate) use markdown::markdown;
 pub(crate) use model::{Config, LogFormat, QueueType, Relay};

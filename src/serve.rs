@@ -9,14 +9,15 @@ mod http;
 mod parts;
 mod signal;
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
+use waybill_gateway::listen::{Certificates, Files, Limits, Listener};
 use waybill_messaging::health::Health;
 
-pub(crate) use self::parts::topology;
+pub(crate) use self::parts::{server, topology};
 use crate::{
     config::{Config, Role},
     telemetry::Metrics,
@@ -24,6 +25,10 @@ use crate::{
 
 /// Left when not everything could be finished within the drain time-out.
 const NOT_DRAINED: u8 = 9;
+/// What HTTP/2 begins with.
+const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Connections to the health endpoints: far more than probes and scrapers need.
+const HTTP_CONNECTIONS: usize = 256;
 
 /// Brings every configured database up to this binary's schema.
 pub(crate) async fn migrate(config: Config) -> anyhow::Result<ExitCode> {
@@ -50,6 +55,9 @@ pub(crate) async fn run(config: Config, metrics: Metrics) -> anyhow::Result<Exit
         return Ok(ExitCode::SUCCESS);
     }
     let mut parts = parts::start(&config, grpc, &health).await?;
+    if config.insecure {
+        tracing::warn!("insecure: ports may be reached from other machines without TLS and authentication");
+    }
     tracing::info!(roles = ?config.roles, grpc = %config.grpc_addr, http = %config.http_addr, "started");
     let died = tokio::select! {
         () = stop.cancelled() => None,
@@ -76,15 +84,33 @@ pub(crate) async fn run(config: Config, metrics: Metrics) -> anyhow::Result<Exit
     })
 }
 
-async fn listen(config: &Config) -> anyhow::Result<(TcpListener, Option<TcpListener>)> {
-    let http = TcpListener::bind(config.http_addr)
-        .await
-        .with_context(|| format!("http.addr {}", config.http_addr))?;
+async fn listen(config: &Config) -> anyhow::Result<(Listener, Option<Listener>)> {
+    let handshake_timeout = config.connections.handshake_timeout;
+    let limits = Limits { connections: HTTP_CONNECTIONS, handshake_timeout, opening_bytes: 0 };
+    let http = bind("http", config.http_addr, config.http_tls.as_ref(), b"http/1.1", limits).await?;
     if !config.roles.contains(&Role::Gateway) {
         return Ok((http, None));
     }
-    let grpc = TcpListener::bind(config.grpc_addr)
-        .await
-        .with_context(|| format!("grpc.addr {}", config.grpc_addr))?;
+    let limits = Limits { connections: config.connections.max, opening_bytes: PREFACE.len(), ..limits };
+    let grpc = bind("grpc", config.grpc_addr, config.grpc_tls.as_ref(), b"h2", limits).await?;
     Ok((http, Some(grpc)))
+}
+
+/// A port of that name, whose certificates are there and good before it is bound.
+async fn bind(
+    port: &'static str,
+    address: SocketAddr,
+    tls: Option<&Files>,
+    protocol: &'static [u8],
+    limits: Limits,
+) -> anyhow::Result<Listener> {
+    let certificates = match tls {
+        Some(files) => Some(Certificates::load(files.clone(), protocol).await),
+        None => None,
+    };
+    let certificates = certificates.transpose().map_err(|error| {
+        anyhow::anyhow!("{port}.tls_certificate, {port}.tls_key, {port}.tls_client_ca: {error}")
+    })?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("{port}.addr {address}"))?;
+    Ok(Listener::new(port, listener, certificates, limits))
 }

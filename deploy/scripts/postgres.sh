@@ -2,6 +2,7 @@
 # A private PostgreSQL server for tests and demonstrations, as root or as any other user.
 #
 #   postgres.sh start DIR     start it, print its URL (superuser `waybill`, database `waybill`, no password)
+#   postgres.sh start DIR --tls CERTS   the same over TLS only, for whoever has a certificate
 #   postgres.sh stop DIR      stop it cleanly; its data and port stay for the next start
 #   postgres.sh kill DIR      SIGKILL to every process of it, as a crash would
 #   postgres.sh restart DIR   stop it cleanly if it runs, and start it with the same port and data
@@ -9,6 +10,7 @@
 #   postgres.sh install       install the Debian package if it is missing; its service is not started
 #
 # All state lives in DIR: `settings` (port, user, data directory), `env` (URL=…), `pid`, `postgres.log` and `data`.
+# CERTS holds ca.pem, server.pem and server.key for the name localhost, and client.pem and client.key of whoever starts it.
 # PostgreSQL refuses to run as root, and the user it then runs as may be unable to reach DIR: as root the data lies
 # in a directory of its own below /var/tmp, which `destroy` removes. The server listens on 127.0.0.1 only, on a port
 # of its own and without a Unix socket; the machine's own PostgreSQL is never touched. fsync stays on: what the
@@ -19,7 +21,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-  sed -n '4,9s/^#  *//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '4,10s/^#  *//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 
@@ -55,13 +57,13 @@ create_settings() {
   fi
   # shellcheck disable=SC2119
   port=$(free_port)
-  printf '%s=%q\n' PORT "$port" RUN_AS "$run_as" DATA "$data" BIN "$BIN" >"$DIR/settings"
+  printf '%s=%q\n' PORT "$port" RUN_AS "$run_as" DATA "$data" BIN "$BIN" CERTS "$CERTS" >"$DIR/settings"
   printf 'URL=postgres://waybill@127.0.0.1:%s/waybill\n' "$port" >"$DIR/env"
 }
 
 load_settings() {
   [[ -f $DIR/settings ]] || die "$DIR holds no PostgreSQL server"
-  # Sets PORT, RUN_AS, DATA and BIN.
+  # Sets PORT, RUN_AS, DATA, BIN and CERTS.
   # shellcheck source=/dev/null
   . "$DIR/settings"
   unset "${!PG@}" # PGDATA and its kin are for the machine's own server
@@ -79,12 +81,32 @@ max_connections = 300
 shared_buffers = 256MB
 fsync = on
 CONF
+  [[ -z $CERTS ]] || add_tls
   run "$BIN/postgres" --single -D "$DATA" postgres <<<'CREATE DATABASE waybill' >>"$DIR/initdb.log" 2>&1 ||
     die "cannot create the database: $(tail -n 5 "$DIR/initdb.log")"
   touch "$DIR/created"
 }
 
-ready() { "$BIN/psql" --no-psqlrc -h 127.0.0.1 -p "$PORT" -U waybill -d waybill -Atqc '' >/dev/null 2>&1; }
+# The server reads its key as the user that it runs as, and refuses one that others can read.
+add_tls() {
+  local file
+  for file in ca.pem server.pem server.key; do
+    install -m 600 -o "$RUN_AS" "$CERTS/$file" "$DATA/$file"
+  done
+  run tee -a "$DATA/postgresql.conf" >/dev/null <<CONF
+ssl = on
+ssl_ca_file = 'ca.pem'
+ssl_cert_file = 'server.pem'
+ssl_key_file = 'server.key'
+CONF
+  run tee "$DATA/pg_hba.conf" >/dev/null <<<'hostssl all all 127.0.0.1/32 trust clientcert=verify-ca'
+  printf 'URL=postgres://waybill@localhost:%s/waybill\n' "$PORT" >"$DIR/env"
+}
+
+ready() (
+  [[ -z $CERTS ]] || export PGSSLMODE=require PGSSLCERT=$CERTS/client.pem PGSSLKEY=$CERTS/client.key
+  exec "$BIN/psql" --no-psqlrc -h 127.0.0.1 -p "$PORT" -U waybill -d waybill -Atqc '' >/dev/null 2>&1
+)
 
 start() {
   local deadline=$((SECONDS + 60))
@@ -134,10 +156,11 @@ kill_server() {
 }
 
 (($# >= 1)) || usage
-COMMAND=$1
+COMMAND=$1 CERTS=''
 if [[ $COMMAND != install ]]; then
-  (($# == 2)) || usage
+  (($# >= 2)) || usage
   DIR=$(absolute "$2")
+  if [[ ${3:-} == --tls ]]; then CERTS=$(absolute "${4:?--tls needs a directory}"); fi
 fi
 
 case $COMMAND in

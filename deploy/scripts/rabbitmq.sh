@@ -2,6 +2,7 @@
 # A private RabbitMQ node for tests and demonstrations, as root or as any other user.
 #
 #   rabbitmq.sh start DIR [--join OTHER]   start a node, print its URL; --join makes it a member of OTHER's cluster
+#   rabbitmq.sh start DIR --tls CERTS      start a node that also speaks TLS with whoever has a certificate, print that URL
 #   rabbitmq.sh stop DIR                   stop it cleanly; its data and ports stay for the next start
 #   rabbitmq.sh kill DIR                   SIGKILL, as a crash would
 #   rabbitmq.sh restart DIR                stop it cleanly if it runs, and start it with the same ports and data
@@ -10,14 +11,14 @@
 #   rabbitmq.sh install                    install the Debian package if it is missing; its service is not started
 #
 # All state lives in DIR: `settings` (ports, node name), `env` (URL=…), `pid`, `data`, `log`, and `home` with the
-# Erlang cookie. The broker, its Erlang distribution and epmd listen on 127.0.0.1 only, on ports of their own, so
+# Erlang cookie. CERTS holds ca.pem, server.pem and server.key, for the name localhost. The broker, its Erlang distribution and epmd listen on 127.0.0.1 only, on ports of their own, so
 # any number of nodes can run beside each other and beside the machine's own RabbitMQ, which is never touched.
 set -euo pipefail
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-  sed -n '4,10s/^#  *//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '4,11s/^#  *//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 
@@ -51,6 +52,23 @@ listeners.tcp.1 = 127.0.0.1:$amqp
 disk_free_limit.absolute = 50MB
 log.file.level = info
 log.connection.level = error
+CONF
+  [[ -z $CERTS ]] || add_tls
+}
+
+# A second port, for TLS; the first one stays, for the look whether the broker serves.
+add_tls() {
+  local port
+  # shellcheck disable=SC2119
+  port=$(free_port)
+  printf 'URL=amqps://guest:guest@localhost:%s/%%2f\n' "$port" >"$DIR/env"
+  cat >>"$DIR/rabbitmq.conf" <<CONF
+listeners.ssl.1 = 127.0.0.1:$port
+ssl_options.cacertfile = $CERTS/ca.pem
+ssl_options.certfile = $CERTS/server.pem
+ssl_options.keyfile = $CERTS/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
 CONF
 }
 
@@ -149,7 +167,7 @@ stop_node() {
 }
 
 (($# >= 1)) || usage
-COMMAND=$1 JOIN=''
+COMMAND=$1 JOIN='' CERTS=''
 if [[ $COMMAND != install ]]; then
   (($# >= 2)) || usage
   DIR=$(absolute "$2")
@@ -160,6 +178,7 @@ case $COMMAND in
   install) install_rabbitmq ;;
   start | restart)
     if [[ ${1:-} == --join ]]; then JOIN=$(absolute "${2:?--join needs a directory}"); fi
+    if [[ ${1:-} == --tls ]]; then CERTS=$(absolute "${2:?--tls needs a directory}"); fi
     install_rabbitmq
     if [[ $COMMAND == restart ]]; then load_settings && { stop_node TERM || true; }; fi
     start

@@ -11,6 +11,7 @@ mod content;
 mod desk;
 mod edge;
 mod id;
+pub mod listen;
 mod metrics;
 mod page_token;
 mod readiness;

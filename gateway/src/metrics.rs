@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use opentelemetry::metrics::Histogram;
+use opentelemetry::{
+    KeyValue,
+    metrics::{Histogram, UpDownCounter},
+};
+use tokio::sync::OwnedSemaphorePermit;
 use waybill_messaging::metrics::{Outcomes, SECONDS, SIZES, meter};
 
 use crate::{accept::Answer, status::Refusal};
@@ -63,5 +67,78 @@ impl Metrics {
     /// So many requests were put into one transaction.
     pub(crate) fn committed(&self, requests: usize) {
         self.size.record(requests as u64, &[]);
+    }
+}
+
+/// How a connection came in, or did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It is served.
+    Accepted,
+    /// There was no place for it.
+    Full,
+    /// No TLS, on a port that has it.
+    PlainText,
+    /// The TLS handshake failed; often a certificate that one side does not believe.
+    Refused,
+    /// The TLS handshake took too long.
+    Slow,
+}
+
+/// The connections of one port.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    entries: Outcomes<5>,
+    open: UpDownCounter<i64>,
+    port: [KeyValue; 1],
+}
+
+/// A connection's place, counted as taken until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    open: UpDownCounter<i64>,
+    port: [KeyValue; 1],
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    pub(crate) fn new(port: &'static str) -> Self {
+        let meter = meter();
+        let entries = meter
+            .u64_counter("waybill.connections")
+            .with_description("Connections by how they came in, or did not")
+            .with_unit("{connection}");
+        let open = meter
+            .i64_up_down_counter("waybill.connections.open")
+            .with_description("Connections that are open")
+            .with_unit("{connection}");
+        let port = [KeyValue::new("port", port)];
+        let names = ["accepted", "full", "plain_text", "refused", "slow"];
+        let open = open.build();
+        open.add(0, &port);
+        Self { entries: Outcomes::new(entries.build(), "outcome", names, &port), open, port }
+    }
+
+    /// A connection came in, or did not.
+    pub(crate) fn entered(&self, entry: Entry) {
+        self.entries.add(match entry {
+            Entry::Accepted => [1, 0, 0, 0, 0],
+            Entry::Full => [0, 1, 0, 0, 0],
+            Entry::PlainText => [0, 0, 1, 0, 0],
+            Entry::Refused => [0, 0, 0, 1, 0],
+            Entry::Slow => [0, 0, 0, 0, 1],
+        });
+    }
+
+    /// A connection takes its place.
+    pub(crate) fn open(&self, permit: OwnedSemaphorePermit) -> Place {
+        self.open.add(1, &self.port);
+        Place { open: self.open.clone(), port: self.port.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.add(-1, &self.port);
     }
 }

@@ -3,15 +3,11 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
-    net::TcpListener,
     sync::watch,
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{
-    Error, Server,
-    server::{Router, TcpIncoming},
-};
+use tonic::transport::{Error, Server, server::Router};
 use tower::{
     layer::util::{Identity, Stack},
     util::MapRequestLayer,
@@ -27,19 +23,13 @@ use crate::{
     accept::Intake,
     desk::Desk,
     edge::{self, Edge},
+    listen::Listener,
     readiness::Readiness,
     reconcile::Reconcile,
     service::{Operator, Service},
     settings::Settings,
     versions::Versions,
 };
-
-/// Headers of one call, at most.
-const MAX_HEADERS: u32 = 16 * 1_024;
-/// A peer that is silent for this long is asked whether it is there …
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// … and after this long without an answer its connection is closed.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The gateway of this process, before it serves.
 pub struct Gateway {
@@ -81,7 +71,7 @@ impl Gateway {
     /// and says so: nobody has a receipt for what was not committed by then.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: Listener,
         stop: CancellationToken,
         drain_timeout: Duration,
     ) -> Result<(), Error> {
@@ -96,7 +86,6 @@ impl Gateway {
             // It returns once it has said its last word, and cannot fail but by a panic.
             let _ = readiness.await;
         };
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
         let operator = Operator {
             service: service.clone(),
             definitions: self.definitions.clone(),
@@ -104,7 +93,7 @@ impl Gateway {
             desk: self.desk.clone(),
         };
         let router = router(&self.settings, service, operator).add_service(health_service);
-        let serving = router.serve_with_incoming_shutdown(incoming, shutdown);
+        let serving = router.serve_with_incoming_shutdown(listener, shutdown);
         let (outcome, deadline) = drain(serving, &stop, drain_timeout).await;
         intake_closing.cancel();
         loops_stop.cancel();
@@ -168,11 +157,15 @@ fn router(settings: &Settings, service: Service, operator: Operator) -> Router<S
     let gateway = DispatchGatewayServer::new(service).max_decoding_message_size(settings.max_message_bytes);
     let operator =
         DispatchOperatorServer::new(operator).max_decoding_message_size(settings.max_message_bytes);
-    let mut router = Server::builder()
+    let server = match settings.max_connection_age {
+        Some(age) => Server::builder().max_connection_age(age),
+        None => Server::builder(),
+    };
+    let mut router = server
         .max_concurrent_streams(settings.max_streams)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_keepalive_interval(Some(settings.keepalive_interval))
+        .http2_keepalive_timeout(Some(settings.keepalive_timeout))
+        .http2_max_header_list_size(settings.max_header_bytes)
         .layer(Stamp::new(edge::stamp))
         .add_service(Edge::new(gateway, settings.max_streams))
         // With room of its own: an operator is not kept out by a crowd.

@@ -23,4 +23,12 @@ pub struct Settings {
     /// Unary calls in flight in this process at most, the same number of streams beside them, so that
     /// watchers never keep requests out, and of both together on one connection.
     pub max_streams: u32,
+    /// A client that is silent for this long is asked whether it is there …
+    pub keepalive_interval: Duration,
+    /// … and after this long without an answer its connection is closed.
+    pub keepalive_timeout: Duration,
+    /// Headers of one call at most, in bytes.
+    pub max_header_bytes: u32,
+    /// A connection that is older is told to go once its calls have ended; `None` lets it be.
+    pub max_connection_age: Option<Duration>,
 }

@@ -5,19 +5,22 @@
 //! connects again, with growing, jittered pauses, for ever. Publishing and consuming use two brokers of
 //! this kind, because a blocked connection stops every write on it, acknowledgements included.
 
+mod server;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use futures_util::StreamExt;
-use lapin::{Channel, Connection, ConnectionProperties, Event};
+use lapin::{Channel, Connection, Event};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::server::{Server, Tls};
 use crate::{
     backoff::Backoff,
     health::{Health, Status},
@@ -31,8 +34,8 @@ const PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Durati
 /// Where the broker is and what is declared there.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `amqp://user:password@host:port/vhost`.
-    pub url: String,
+    /// The broker.
+    pub server: Server,
     /// What is declared after every connect.
     pub topology: Topology,
 }
@@ -81,7 +84,7 @@ impl Broker {
 
     /// Whether a queue answers, asked over a connection of its own.
     pub(crate) async fn answers(&self, queue: &str) -> Result<bool, String> {
-        queues::answers(&self.settings.url, queue).await
+        queues::answers(&self.settings.server, queue).await
     }
 
     /// The connection, as soon as there is one. `None` once the supervisor has stopped.
@@ -181,11 +184,7 @@ impl Supervisor {
     }
 
     async fn connect(&self) -> Result<Connection, String> {
-        let name = format!("waybill {}", self.name);
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let url = with_defaults(&self.settings.url);
-        let connecting = Connection::connect(&url, properties);
-        let connection = in_time("connect", connecting).await?;
+        let connection = self.settings.server.connect(format!("waybill {}", self.name)).await?;
         in_time("declare topology", self.declare(&connection)).await?;
         Ok(connection)
     }
@@ -239,18 +238,4 @@ impl Supervisor {
         let _ = timeout(Duration::from_secs(2), connection.close(200, "bye".into())).await;
         reason
     }
-}
-
-/// What a connection asks for where its URL does not say otherwise. The broker's own heartbeat of 60 s notices a dead
-/// peer after two minutes; its guide recommends 5 to 20 s. lapin keeps room for 32 frames each way (4.12.3,
-/// `io_loop.rs`): with the usual 128 KiB those are 16 MiB for the two connections of a process.
-fn with_defaults(url: &str) -> String {
-    let mut url = url.to_owned();
-    for (name, value) in [("heartbeat", "10"), ("frame_max", "32768")] {
-        if !url.contains(&format!("{name}=")) {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url.extend([name, "=", value]);
-        }
-    }
-    url
 }

@@ -19,6 +19,7 @@ pub mod inbox;
 pub mod metrics;
 pub mod outbox;
 mod pack;
+pub mod pem;
 pub mod queues;
 pub mod relay;
 mod slots;

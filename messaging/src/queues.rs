@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::{
-    Channel, Connection, ConnectionProperties, Error, ErrorKind,
+    Channel, Connection, Error, ErrorKind,
     options::{BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::FieldTable,
 };
 use tokio::time::timeout;
 
 use crate::{
-    broker::in_time,
+    broker::{Server, in_time},
     topology::{QUEUES, Queue, Topology, short},
 };
 
@@ -80,8 +80,8 @@ impl Named {
 /// Looks at every queue of the topology. Takes nothing from any of them, and declares none that is missing.
 ///
 /// Errors: the broker is away, or does not let us look.
-pub async fn inspect(url: &str, topology: &Topology) -> Result<Vec<Found>, String> {
-    let connection = connect(url).await?;
+pub async fn inspect(server: &Server, topology: &Topology) -> Result<Vec<Found>, String> {
+    let connection = connect(server).await?;
     let looks = Named::all().into_iter().map(|named| look(&connection, topology, named, PATIENCE));
     let found = join_all(looks).await.into_iter().collect();
     goodbye(&connection).await;
@@ -92,10 +92,10 @@ pub async fn inspect(url: &str, topology: &Topology) -> Result<Vec<Found>, Strin
 ///
 /// `name`: without the prefix. Errors: no queue of ours has that name; it is in any other state, and was left
 /// alone; the broker is away or refuses.
-pub async fn mend(url: &str, topology: &Topology, name: &str) -> Result<State, String> {
+pub async fn mend(server: &Server, topology: &Topology, name: &str) -> Result<State, String> {
     let named = Named::all().into_iter().find(|named| named.name() == name);
     let named = named.ok_or_else(|| format!("{name} is no queue of the topology"))?;
-    let connection = connect(url).await?;
+    let connection = connect(server).await?;
     let state = look(&connection, topology, named, LONG_PATIENCE).await?.state;
     if state != State::NoLeader {
         goodbye(&connection).await;
@@ -103,7 +103,7 @@ pub async fn mend(url: &str, topology: &Topology, name: &str) -> Result<State, S
     }
     // On a new connection: the read that got no answer still holds up the old one.
     goodbye(&connection).await;
-    let connection = connect(url).await?;
+    let connection = connect(server).await?;
     let channel = in_time("open a channel", connection.create_channel()).await?;
     let full_name = short(&named.full_name(topology));
     match timeout(DELETION, channel.queue_delete(full_name, QueueDeleteOptions::default())).await {
@@ -118,8 +118,8 @@ pub async fn mend(url: &str, topology: &Topology, name: &str) -> Result<State, S
 
 /// Whether the queue of that full name answers a read. Over a connection of its own: a read without an answer
 /// costs the connection a minute later.
-pub(crate) async fn answers(url: &str, full_name: &str) -> Result<bool, String> {
-    let connection = connect(url).await?;
+pub(crate) async fn answers(server: &Server, full_name: &str) -> Result<bool, String> {
+    let connection = connect(server).await?;
     let channel = in_time("open a channel", connection.create_channel()).await?;
     let answer = reads(&channel, full_name, PATIENCE).await;
     goodbye(&connection).await;
@@ -188,9 +188,8 @@ async fn reads(channel: &Channel, full_name: &str, patience: Duration) -> Result
     }
 }
 
-async fn connect(url: &str) -> Result<Connection, String> {
-    let properties = ConnectionProperties::default().with_connection_name("waybill queues".into());
-    in_time("connect", Connection::connect(url, properties)).await
+async fn connect(server: &Server) -> Result<Connection, String> {
+    server.connect("waybill queues".to_owned()).await
 }
 
 async fn goodbye(connection: &Connection) {

@@ -8,7 +8,7 @@ use tonic::{
     Request, Response, Status,
     metadata::{MetadataKey, MetadataMap, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{Channel, Endpoint},
 };
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -16,7 +16,7 @@ use waybill_proto::v1::{
     dispatch_gateway_client::DispatchGatewayClient, dispatch_operator_client::DispatchOperatorClient,
 };
 
-use super::{Failure, exit, status};
+use super::{Failure, exit, status, tls::TlsArgs};
 
 /// The client that every command uses; its clones share one connection.
 pub(super) type Gateway = DispatchGatewayClient<InterceptedService<Channel, TraceContext>>;
@@ -33,6 +33,8 @@ pub(super) struct ClientArgs {
     /// Server
     #[arg(long, env = "WAYBILL_ENDPOINT", default_value = DEFAULT, value_name = "URL")]
     endpoint: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How long to wait for an answer; where much is awaited, how long without any news
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(super) timeout: Duration,
@@ -43,8 +45,8 @@ pub(super) struct ClientArgs {
 
 impl ClientArgs {
     /// For a command that has these flags without `--json`.
-    pub(super) fn new(endpoint: String, timeout: Duration) -> Self {
-        Self { endpoint, timeout, json: false }
+    pub(super) fn new(endpoint: String, tls: TlsArgs, timeout: Duration) -> Self {
+        Self { endpoint, tls, timeout, json: false }
     }
 
     /// Connects within the time-out. A lost connection is later re-opened by the next call.
@@ -63,20 +65,19 @@ impl ClientArgs {
 
     /// What has to be added to a command that is to reach the same server.
     pub(super) fn flag(&self) -> String {
-        if self.endpoint == DEFAULT { String::new() } else { format!(" --endpoint {}", self.endpoint) }
+        let tls = self.tls.flags();
+        if self.endpoint == DEFAULT { tls } else { format!(" --endpoint {}{tls}", self.endpoint) }
     }
 
     async fn channel(&self) -> Result<Channel, Failure> {
         let unusable = |error: &dyn std::error::Error| {
             Failure::usage(format!("--endpoint {}: {}", self.endpoint, status::chain(error)))
         };
-        let mut endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|error| unusable(&error))?;
-        if endpoint.uri().scheme_str() == Some("https") {
-            let tls = ClientTlsConfig::new().with_enabled_roots();
-            endpoint = endpoint.tls_config(tls).map_err(|error| unusable(&error))?;
-        }
+        let endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|error| unusable(&error))?;
         // A server that vanished without a word is noticed while a stream waits for news.
-        let endpoint = endpoint
+        let endpoint = self
+            .tls
+            .apply(endpoint)?
             .connect_timeout(self.timeout)
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_while_idle(true);

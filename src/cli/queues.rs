@@ -98,8 +98,8 @@ impl Work {
 
     async fn inspect(&self) -> Result<Vec<Found>, Failure> {
         let topology = serve::topology(&self.config);
-        let url = &self.config.amqp.url;
-        let found = queues::inspect(url.expose(), &topology).await;
+        let (url, server) = (&self.config.amqp.url, serve::server(&self.config));
+        let found = queues::inspect(&server, &topology).await;
         found.map_err(|error| Failure::new(exit::UNREACHABLE, format!("broker {url}: {error}")))
     }
 
@@ -112,9 +112,9 @@ impl Work {
         if !yes {
             return Err(Failure::new(exit::PRECONDITION, "nothing was done yet; with --yes it is"));
         }
-        let topology = serve::topology(&self.config);
+        let (server, topology) = (serve::server(&self.config), serve::topology(&self.config));
         for name in names {
-            let mended = queues::mend(self.config.amqp.url.expose(), &topology, &name).await;
+            let mended = queues::mend(&server, &topology, &name).await;
             let state = mended.map_err(|error| Failure::other(format!("queue {name}: {error}")))?;
             if state == State::NoLeader {
                 return Err(Failure::other(format!("queue {name} still has no leader")));

@@ -1,7 +1,7 @@
 //! What can be wrong with a configuration. Everything found is reported at once, and each problem
 //! names the key, the bad value, where it came from and what is allowed.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use super::{nearest::nearest, setting::Setting, source::Source};
 
@@ -20,6 +20,8 @@ pub(crate) enum Problem {
     BadValue { key: &'static str, shown: String, source: Source, what: String, allowed: String },
     /// Two values that do not go together.
     Conflict { first: &'static str, second: &'static str, what: String },
+    /// A port that other machines can reach, without the protection that it needs.
+    Exposed { key: &'static str, address: SocketAddr, lacks: &'static str },
     /// A layer that cannot be read at all.
     Unreadable { source: Source, what: String },
     /// The code asks for a key or a type that the table does not have.
@@ -72,10 +74,27 @@ impl fmt::Display for Problem {
                 write!(f, "{key} = \"{shown}\" (from {source}) {what}; allowed: {allowed}")
             }
             Self::Conflict { first, second, what } => write!(f, "{first} and {second}: {what}"),
+            Self::Exposed { key, address, lacks } => exposed(f, key, *address, lacks),
             Self::Unreadable { source, what } => write!(f, "{source}: {what}"),
             Self::Table { key } => write!(f, "{key} is not in the table of settings as it is used"),
         }
     }
+}
+
+fn exposed(f: &mut fmt::Formatter<'_>, key: &str, address: SocketAddr, lacks: &str) -> fmt::Result {
+    let port = key.trim_end_matches(".addr");
+    write!(f, "{key} = {address} can be reached from other machines, without {lacks}: ")?;
+    let ways = [
+        lacks.contains("TLS").then(|| format!("set {port}.tls_certificate and {port}.tls_key")),
+        lacks.contains("authentication").then(|| format!("set {port}.tls_client_ca")),
+    ];
+    let ways: Vec<String> = ways.into_iter().flatten().collect();
+    write!(
+        f,
+        "{}; or bind 127.0.0.1; or, where something else protects it, say so with ",
+        ways.join(" and ")
+    )?;
+    f.write_str("--insecure (setting insecure, environment variable WAYBILL_INSECURE=true)")
 }
 
 impl fmt::Display for ConfigError {

@@ -14,7 +14,8 @@ use super::{
 
 /// Names that begin like ours and are not settings.
 const OTHER_PREFIX: &str = "WAYBILL_TEST_";
-const OTHER_NAMES: [&str; 1] = ["WAYBILL_ENDPOINT"];
+const OTHER_NAMES: [&str; 4] =
+    ["WAYBILL_ENDPOINT", "WAYBILL_TLS_CA", "WAYBILL_TLS_CERTIFICATE", "WAYBILL_TLS_KEY"];
 
 /// What the layers above the defaults are made from.
 #[derive(Debug, Default)]

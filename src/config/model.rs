@@ -3,6 +3,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use waybill_gateway::listen::Files;
+use waybill_messaging::broker::Tls;
+
 use super::{money::Money, role::Role, url::SecretUrl};
 
 /// Everything that a process of Waybill is told.
@@ -15,7 +18,14 @@ pub(crate) struct Config {
     /// Participants that somebody else runs.
     pub(crate) external: Vec<Role>,
     pub(crate) grpc_addr: SocketAddr,
+    /// `None` where the port has no TLS.
+    pub(crate) grpc_tls: Option<Files>,
     pub(crate) http_addr: SocketAddr,
+    /// `None` where the port has no TLS.
+    pub(crate) http_tls: Option<Files>,
+    pub(crate) connections: Connections,
+    /// Whether ports that other machines can reach are bound without TLS and authentication.
+    pub(crate) insecure: bool,
     pub(crate) drain_timeout: Duration,
     /// Whether all sagas are paused before anything is consumed; a flag of `serve`, no setting.
     pub(crate) paused: bool,
@@ -60,10 +70,24 @@ pub(crate) struct Database {
     pub(crate) connections: u32,
 }
 
+/// What a connection of a client may be.
+#[derive(Debug, Clone)]
+pub(crate) struct Connections {
+    pub(crate) handshake_timeout: Duration,
+    /// At the same time, on the gRPC port; so is what follows.
+    pub(crate) max: usize,
+    /// `None` means that it may get as old as it likes.
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) keepalive_interval: Duration,
+    pub(crate) keepalive_timeout: Duration,
+    pub(crate) max_header_bytes: u32,
+}
+
 /// The broker.
 #[derive(Debug, Clone)]
 pub(crate) struct Amqp {
     pub(crate) url: SecretUrl,
+    pub(crate) tls: Tls,
     pub(crate) prefix: String,
     pub(crate) queue_type: QueueType,
     pub(crate) delivery_limit: u32,

@@ -1,14 +1,17 @@
 //! Builds the typed configuration from the values that hold, and checks what no single value can show:
 //! whether they go together.
 
+use std::time::Duration;
+
 use super::{
     error::{ConfigError, Problem},
     horizon,
     layers::Values,
     model::{
-        Amqp, Config, Consumer, Database, Dispatch, Gateway, LogFormat, Order, Payment, QueueType, Relay,
-        Saga,
+        Amqp, Config, Connections, Consumer, Database, Dispatch, Gateway, LogFormat, Order, Payment,
+        QueueType, Relay, Saga,
     },
+    tls,
     typed::get,
     url::SecretUrl,
 };
@@ -21,7 +24,11 @@ pub(super) fn resolve(values: &Values) -> Result<Config, ConfigError> {
         roles: get(values, "roles")?,
         external: get(values, "external")?,
         grpc_addr: get(values, "grpc.addr")?,
+        grpc_tls: tls::port(values, ["grpc.tls_certificate", "grpc.tls_key", "grpc.tls_client_ca"])?,
         http_addr: get(values, "http.addr")?,
+        http_tls: tls::port(values, ["http.tls_certificate", "http.tls_key", "http.tls_client_ca"])?,
+        connections: connections(values)?,
+        insecure: get(values, "insecure")?,
         drain_timeout: get(values, "drain_timeout")?,
         paused: false,
         threads: Some(get(values, "runtime.threads")?).filter(|threads| *threads > 0),
@@ -104,6 +111,17 @@ fn database(values: &Values) -> Result<Database, Problem> {
     })
 }
 
+fn connections(values: &Values) -> Result<Connections, Problem> {
+    Ok(Connections {
+        handshake_timeout: get(values, "tls.handshake_timeout")?,
+        max: get(values, "grpc.max_connections")?,
+        max_age: Some(get(values, "grpc.max_connection_age")?).filter(|age: &Duration| !age.is_zero()),
+        keepalive_interval: get(values, "grpc.keepalive_interval")?,
+        keepalive_timeout: get(values, "grpc.keepalive_timeout")?,
+        max_header_bytes: get(values, "grpc.max_header_bytes")?,
+    })
+}
+
 fn amqp(values: &Values) -> Result<Amqp, Problem> {
     let queue_type = match get::<String>(values, "amqp.queue_type")?.as_str() {
         "quorum" => QueueType::Quorum,
@@ -112,6 +130,7 @@ fn amqp(values: &Values) -> Result<Amqp, Problem> {
     };
     Ok(Amqp {
         url: get(values, "amqp.url")?,
+        tls: tls::broker(values, ["amqp.tls_ca", "amqp.tls_certificate", "amqp.tls_key", "amqp.url"])?,
         prefix: get(values, "amqp.prefix")?,
         queue_type,
         delivery_limit: get(values, "amqp.delivery_limit")?,

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Url { schemes: &'static [&'static str], optional: bool },
     /// Visible ASCII characters, at most `max`; may be empty.
     Name { max: usize },
+    /// Path of a file; may be empty. Whether it is there shows when it is read.
+    File,
     /// IP address and port.
     Address,
     /// A whole number.
@@ -63,6 +65,7 @@ impl Kind {
         match *self {
             Self::Url { schemes, optional } => value::url(text, schemes, optional),
             Self::Name { max } => value::name(text, max),
+            Self::File => value::file(text),
             Self::Address => value::address(text),
             Self::Count { min, max } => value::count(text, min, max).map(Value::Count),
             Self::OptionalCount { max } => value::optional_count(text, max),
@@ -86,6 +89,7 @@ impl Kind {
                 format!("a URL that begins with {}{or_empty}", quoted(schemes))
             }
             Self::Name { max } => format!("at most {max} visible ASCII characters"),
+            Self::File => "the path of a file in PEM, or nothing".to_owned(),
             Self::Address => "an IP address and a port, such as `127.0.0.1:50051` or `[::]:50051`".to_owned(),
             Self::Count { min, max } => format!("a whole number from {min} to {max}"),
             Self::OptionalCount { max } => format!("`none` or a whole number from 0 to {max}"),

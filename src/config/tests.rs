@@ -141,6 +141,8 @@ fn every_kind_refuses_what_it_cannot_read() {
         ("grpc.addr", "localhost", "is no such address"),
         ("database.url", "mysql://u:p@h/d", "is no such URL"),
         ("database.url", "", "is no such URL"),
+        ("database.url", "postgres://u:p@h:port/d", "is no URL: invalid port number"),
+        ("grpc.tls_key", "\0", "holds a zero byte"),
         ("database.migrate", "yes", "is neither; allowed: `true` or `false`"),
         ("amqp.queue_type", "stream", "is none of them; allowed: one of `quorum`, `classic`"),
         ("amqp.prefix", "a b", "holds a character that is not visible ASCII"),
@@ -195,6 +197,24 @@ fn values_that_do_not_go_together_are_refused() {
     assert!(error.contains("does not run version 99, and would begin with it"), "{error}");
     let error = given("[saga]\nversions = [\"1\", \"0\"]\n", &[], &[]).error();
     assert!(error.contains("saga.versions = \"1,0\"") && error.contains("holds `0`"), "{error}");
+}
+
+#[test]
+fn files_for_tls_that_do_not_go_together_are_refused() {
+    for (key, expected) in [
+        ("grpc.tls_certificate", "grpc.tls_certificate and grpc.tls_key: one is of no use without the other"),
+        ("http.tls_key", "http.tls_certificate and http.tls_key: one is of no use without the other"),
+        ("grpc.tls_client_ca", "grpc.tls_client_ca and grpc.tls_certificate: the first asks clients"),
+        (
+            "amqp.tls_ca",
+            "amqp.tls_ca and amqp.url: the first is for TLS, and the second has to begin with amqps://",
+        ),
+    ] {
+        let error = given("", &[], &[("--set", key, "some file.pem")]).error();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let files = [("--set", "amqp.url", "amqps://h"), ("--set", "amqp.tls_ca", "ca.pem")];
+    assert_eq!(given("", &[], &files).config().amqp.tls.ca, Some(PathBuf::from("ca.pem")));
 }
 
 #[test]

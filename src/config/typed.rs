@@ -1,7 +1,7 @@
 //! From values by key to fields by type. A key or type that the table does not have is a fault of this
 //! program; it is reported like any other problem and caught by the test that loads the defaults.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{error::Problem, layers::Values, money::Money, role::Role, url::SecretUrl, value::Value};
 
@@ -30,6 +30,7 @@ from_value! {
     SecretUrl: Value::Url(url) => url.clone();
     Option<SecretUrl>: Value::Url(url) => Some(url.clone());
     String: Value::Text(text) => Some(text.clone());
+    Option<PathBuf>: Value::File(path) => Some(path.clone());
     SocketAddr: Value::Address(address) => Some(*address);
     u16: Value::Count(count) => Self::try_from(*count).ok();
     u32: Value::Count(count) => Self::try_from(*count).ok();

@@ -1,7 +1,9 @@
 //! The readers behind each kind of setting. Every one takes untrusted text and returns either a
 //! value within its limits or a sentence on what is wrong; what is allowed is said by the kind.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use url::Url;
 
 use super::{money::Money, role::Role, url::SecretUrl};
 
@@ -10,6 +12,7 @@ use super::{money::Money, role::Role, url::SecretUrl};
 pub(crate) enum Value {
     Url(Option<SecretUrl>),
     Text(String),
+    File(Option<PathBuf>),
     Address(SocketAddr),
     Count(u64),
     OptionalCount(Option<u64>),
@@ -25,10 +28,14 @@ pub(super) fn url(text: &str, schemes: &[&str], optional: bool) -> Result<Value,
     if text.is_empty() && optional {
         return Ok(Value::Url(None));
     }
-    if schemes.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
-        return Ok(Value::Url(Some(SecretUrl::new(text))));
+    if !schemes.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
+        return Err("is no such URL".to_owned());
     }
-    Err("is no such URL".to_owned())
+    // Here, because those who connect by it would complain with all of it, the password included.
+    match Url::parse(text) {
+        Ok(_) => Ok(Value::Url(Some(SecretUrl::new(text)))),
+        Err(error) => Err(format!("is no URL: {error}")),
+    }
 }
 
 pub(super) fn name(text: &str, max: usize) -> Result<Value, String> {
@@ -39,6 +46,13 @@ pub(super) fn name(text: &str, max: usize) -> Result<Value, String> {
         return Err("holds a character that is not visible ASCII".to_owned());
     }
     Ok(Value::Text(text.to_owned()))
+}
+
+pub(super) fn file(text: &str) -> Result<Value, String> {
+    if text.contains('\0') {
+        return Err("holds a zero byte".to_owned());
+    }
+    Ok(Value::File((!text.is_empty()).then(|| PathBuf::from(text))))
 }
 
 pub(super) fn address(text: &str) -> Result<Value, String> {

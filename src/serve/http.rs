@@ -1,6 +1,8 @@
 //! Health for those who ask over HTTP: `/livez` (the process answers), `/readyz` (it can do its work) and
 //! `/healthz` (every part, in words); and `/metrics`, as Prometheus text.
 
+use std::time::Duration;
+
 use axum::{
     Json, Router,
     extract::State,
@@ -8,7 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::sync::watch;
+use waybill_gateway::listen::Listener;
 use waybill_messaging::health::{Health, Parts, Status};
 
 use crate::telemetry::Metrics;
@@ -20,13 +28,11 @@ struct Shared {
     takes_requests: bool,
 }
 
+/// A client that asks for nothing for this long is let go: every connection takes one of a few places.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// Serves until dropped. `takes_requests`: whether this process plays the gateway.
-pub(super) async fn serve(
-    listener: TcpListener,
-    health: Health,
-    metrics: Metrics,
-    takes_requests: bool,
-) -> std::io::Result<()> {
+pub(super) async fn serve(mut listener: Listener, health: Health, metrics: Metrics, takes_requests: bool) {
     let shared = Shared { parts: health.subscribe(), health, takes_requests };
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
@@ -34,7 +40,15 @@ pub(super) async fn serve(
         .route("/healthz", get(parts))
         .with_state(shared)
         .route("/metrics", get(move || async move { measured(&metrics) }));
-    axum::serve(listener, router).await
+    while let Some(connection) = listener.accept().await {
+        let service = TowerToHyperService::new(router.clone());
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
+            .serve_connection(TokioIo::new(connection), service);
+        // How one connection ends is its client's business.
+        tokio::spawn(async move { drop(serving.await) });
+    }
 }
 
 fn measured(metrics: &Metrics) -> Response {

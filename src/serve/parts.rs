@@ -4,9 +4,9 @@ mod consumers;
 mod definitions;
 mod housekeeping;
 
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use waybill_gateway::Gateway;
+use waybill_gateway::{Gateway, listen::Listener};
 use waybill_messaging::{
     Store,
     broker::{self, Broker},
@@ -81,11 +81,7 @@ impl Parts {
 }
 
 /// Starts everything that the roles need.
-pub(super) async fn start(
-    config: &Config,
-    grpc: Option<TcpListener>,
-    health: &Health,
-) -> anyhow::Result<Parts> {
+pub(super) async fn start(config: &Config, grpc: Option<Listener>, health: &Health) -> anyhow::Result<Parts> {
     let (mut intake, mut consumers, mut relaying, mut brokers) =
         (Group::new(), Group::new(), Group::new(), Group::new());
     let relay = Relay::new(relay_settings(&config.relay));
@@ -154,13 +150,18 @@ fn measure(config: &Config, stores: &Stores, group: &mut Group) -> anyhow::Resul
 
 /// Two connections: a blocked one stops every write on it, acknowledgements included.
 fn connect(config: &Config, health: &Health, group: &mut Group) -> (Broker, Broker) {
-    let settings = broker::Settings { url: config.amqp.url.expose().to_owned(), topology: topology(config) };
+    let settings = broker::Settings { server: server(config), topology: topology(config) };
     let mut open = |name| {
         let (broker, supervisor) = Broker::new(settings.clone(), name, health.clone());
         group.spawn(name, supervisor.run(group.stop.clone()));
         broker
     };
     (open("broker"), open("broker-consume"))
+}
+
+/// The broker, as configured.
+pub(crate) fn server(config: &Config) -> broker::Server {
+    broker::Server { url: config.amqp.url.expose().to_owned(), tls: config.amqp.tls.clone() }
 }
 
 /// Exchanges and queues, as configured.
@@ -201,5 +202,9 @@ fn gateway_settings(all: &Config) -> waybill_gateway::Settings {
         inbox_retention: all.inbox_retention,
         max_message_bytes: config.max_message_bytes,
         max_streams: config.max_streams,
+        keepalive_interval: all.connections.keepalive_interval,
+        keepalive_timeout: all.connections.keepalive_timeout,
+        max_header_bytes: all.connections.max_header_bytes,
+        max_connection_age: all.connections.max_age,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, transport::Channel};
 use tonic_health::pb::{
@@ -12,7 +12,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 use waybill_messaging::health::Status;
 use waybill_test_support::{TestDatabase, on_both_databases, patience::until};
 
-use crate::rig::{PATIENCE, Rig};
+use crate::rig::{PATIENCE, Rig, listen};
 
 on_both_databases!(
     both_versions_of_reflection_name_the_service,
@@ -94,8 +94,7 @@ async fn the_process_is_ready_when_it_is_told_so() {
     let database = TestDatabase::sqlite().await;
     let rig = Rig::new(database).await;
     let (ready, told) = tokio::sync::watch::channel(false);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listen().await;
     let stop = CancellationToken::new();
     let gateway = rig.another_gateway().await.ready_when(told);
     let served = tokio::spawn(gateway.serve(listener, stop.clone(), Duration::from_secs(10)));

@@ -8,6 +8,7 @@ mod edge;
 mod get;
 mod letters;
 mod list;
+mod listen;
 mod operator;
 mod overload;
 mod reconcile;

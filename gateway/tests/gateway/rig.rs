@@ -12,7 +12,10 @@ use sea_orm::{
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Channel};
-use waybill_gateway::{Gateway, Settings};
+use waybill_gateway::{
+    Gateway, Settings,
+    listen::{Limits, Listener},
+};
 use waybill_messaging::{Clock, Store, StoreSettings, Timestamp, health::Health, relay};
 use waybill_proto::v1::{self, dispatch_gateway_client::DispatchGatewayClient};
 use waybill_saga::{Defaults, Definitions, order_fulfilment};
@@ -44,8 +47,23 @@ pub(crate) fn settings() -> Settings {
         inbox_retention: Duration::from_hours(24),
         max_message_bytes: 64 * 1_024,
         max_streams: 500,
+        keepalive_interval: Duration::from_secs(30),
+        keepalive_timeout: Duration::from_secs(10),
+        max_header_bytes: 16 * 1_024,
+        max_connection_age: None,
     }
 }
+
+/// A port without TLS, and where it is.
+pub(crate) async fn listen() -> (Listener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (Listener::new("grpc", listener, None, LIMITS), address)
+}
+
+/// More than a test needs.
+pub(crate) const LIMITS: Limits =
+    Limits { connections: 1_000, handshake_timeout: PATIENCE, opening_bytes: 24 };
 
 /// One request at a time is committed, and one waits.
 pub(crate) fn narrow() -> Settings {
@@ -72,8 +90,7 @@ impl Rig {
         clock: Clock,
         others: &[(&'static str, &TestDatabase)],
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listen().await;
         let (health, stop) = (Health::default(), CancellationToken::new());
         let store = open(&database, &clock).await;
         let mut databases = vec![("common", store.clone())];

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 use waybill_test_support::{TestDatabase, on_both_databases, patience::until};
 
-use crate::rig::{PATIENCE, Rig, order};
+use crate::rig::{PATIENCE, Rig, listen, order};
 
 on_both_databases!(
     a_call_in_flight_has_its_receipt_before_the_end,
@@ -37,8 +34,7 @@ async fn a_call_in_flight_has_its_receipt_before_the_end(database: TestDatabase)
 
 async fn a_peer_that_never_speaks_does_not_hold_up_the_end(database: TestDatabase) {
     let rig = Rig::new(database).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listen().await;
     let stop = CancellationToken::new();
     let gateway = rig.another_gateway().await;
     let served = tokio::spawn(gateway.serve(listener, stop.clone(), Duration::from_millis(200)));

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use waybill_messaging::{
     Backoff, Clock, Envelope, Exchange, Failure, Handler, Outcome, Outgoing, Received, Reply, Store,
     StoreError, StoreSettings, Transaction, Tx,
-    broker::{self, Broker},
+    broker::{self, Broker, Server},
     consumer::{self, Consumer},
     health::Health,
     outbox, relay,
@@ -56,7 +56,7 @@ impl Rig {
             .try_init();
         let (health, stop, clock) = (Health::default(), CancellationToken::new(), Clock::system());
         let mut tasks = JoinSet::new();
-        let settings = broker::Settings { url: broker.url().to_owned(), topology: topology(&broker) };
+        let settings = broker::Settings { server: Server::at(broker.url()), topology: topology(&broker) };
         let (connected, supervisor) = Broker::new(settings, "broker", health.clone());
         tasks.spawn(supervisor.run(stop.clone()));
         let relay = relay::Relay::new(relaying);
@@ -84,7 +84,7 @@ impl Rig {
     /// The same over a connection of its own, which goes by way of `proxy`; one message at a time.
     pub async fn consume_by<H: Handler>(&mut self, proxy: &Proxy, handler: H) {
         let url = proxy.url(self.broker.url());
-        let settings = broker::Settings { url, topology: topology(&self.broker) };
+        let settings = broker::Settings { server: Server::at(url), topology: topology(&self.broker) };
         let (connected, supervisor) = Broker::new(settings, "broker-consume", self.health.clone());
         self.tasks.spawn(supervisor.run(self.stop.clone()));
         self.consume_from(connected, 1, 1, handler).await;

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use waybill_messaging::{
     Backoff, Clock, Handler, Outgoing, Store,
-    broker::{self, Broker},
+    broker::{self, Broker, Server},
     consumer::{self, Consumer},
     health::{Health, Status},
     outbox, relay,
@@ -55,7 +55,7 @@ impl Stage {
             external: Vec::new(),
         };
         let mut connect = |name| {
-            let settings = broker::Settings { url: broker.url(), topology: topology.clone() };
+            let settings = broker::Settings { server: Server::at(broker.url()), topology: topology.clone() };
             let (connected, supervisor) = Broker::new(settings, name, health.clone());
             tasks.spawn(supervisor.run(stop.clone()));
             connected

@@ -13,6 +13,7 @@ use super::{
 use crate::cli::{
     Failure,
     client::{self, ClientArgs},
+    tls::TlsArgs,
 };
 
 const CLOSED_IN_FLIGHT: u32 = 64;
@@ -122,6 +123,8 @@ pub(crate) struct Args {
     /// Server
     #[arg(long, env = "WAYBILL_ENDPOINT", default_value = client::DEFAULT, value_name = "URL", help_heading = "Connection")]
     endpoint: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How long to wait for an answer
     #[arg(
         long,
@@ -183,7 +186,7 @@ impl Args {
             json: self.json,
             plot: self.plot,
         };
-        Ok(Bench { plan, client: ClientArgs::new(self.endpoint, self.timeout) })
+        Ok(Bench { plan, client: ClientArgs::new(self.endpoint, self.tls, self.timeout) })
     }
 
     fn check(&self) -> Result<(), Failure> {

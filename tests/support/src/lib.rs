@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod broker;
+pub mod certificates;
 pub mod client;
 pub mod collector;
 mod database;

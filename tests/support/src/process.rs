@@ -87,6 +87,16 @@ impl Program {
         client::lazy(self.grpc)
     }
 
+    /// Where its gRPC port is.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where its HTTP port is.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// Starts it without waiting for anything.
     pub fn spawn(&self) -> Process {
         let flags: &[&str] = if self.paused { &["serve", "--paused"] } else { &["serve"] };
@@ -255,6 +265,16 @@ impl Process {
     /// Whether it has ended, by itself or not.
     pub fn is_over(&self) -> bool {
         self.log.is_over()
+    }
+
+    /// Waits until it has logged this.
+    pub async fn logs(&self, text: &str) {
+        until(text, async || self.log.text().contains(text)).await;
+    }
+
+    /// Tells it that files have changed (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// Holds it up wherever it is (SIGSTOP).

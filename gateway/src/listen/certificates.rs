@@ -1,0 +1,159 @@
+//! The server's certificates, and how new ones come into use while it runs.
+//!
+//! The whole TLS configuration is swapped, not the certificate alone: the client CA changes with it, and no session
+//! that was begun under the old one is resumed under the new. Files are compared by content: a certificate that is
+//! put in place by a rename or by switching a symbolic link is seen, whatever its date.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::sleep,
+};
+use waybill_messaging::pem;
+
+/// Between two looks at the files.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The server's certificate, followed by those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its private key, without a password.
+    pub key: PathBuf,
+    /// Clients have to have a certificate of one of these CAs.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// The certificates in use.
+#[derive(Debug)]
+pub struct Certificates {
+    files: Files,
+    protocol: &'static [u8],
+    /// What the files held at the last look, usable or not.
+    seen: Result<Contents, String>,
+    current: watch::Sender<Arc<ServerConfig>>,
+}
+
+/// What the files hold.
+#[derive(PartialEq, Eq)]
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl Certificates {
+    /// Reads the files, for a port that speaks `protocol` (its ALPN name). Errors: what is wrong with which file.
+    pub async fn load(files: Files, protocol: &'static [u8]) -> Result<Self, String> {
+        let contents = files.read().await?;
+        let (current, _) = watch::channel(Arc::new(files.configure(&contents, protocol)?));
+        Ok(Self { files, protocol, seen: Ok(contents), current })
+    }
+
+    /// What new connections shake hands with.
+    pub(super) fn current(&self) -> watch::Receiver<Arc<ServerConfig>> {
+        self.current.subscribe()
+    }
+
+    /// Looks at the files every few seconds and at each SIGHUP, for ever.
+    pub(super) async fn keep_fresh(mut self, port: &'static str) {
+        // Fails only where the process may have no handlers at all; then there is still the interval.
+        let mut hangup = signal(SignalKind::hangup()).ok();
+        loop {
+            let asked = async {
+                match &mut hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep(INTERVAL) => {}
+                _ = asked => {}
+            }
+            match self.look().await {
+                Ok(true) => tracing::info!(port, "new certificates are in use"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(port, error, "new certificates cannot be used; the old ones stay");
+                }
+            }
+        }
+    }
+
+    /// Uses what the files hold, if that is something new. Errors: it cannot be used. Said once for each content.
+    async fn look(&mut self) -> Result<bool, String> {
+        let found = self.files.read().await;
+        if found == self.seen {
+            return Ok(false);
+        }
+        self.seen = found;
+        let contents = self.seen.as_ref().map_err(Clone::clone)?;
+        let config = self.files.configure(contents, self.protocol)?;
+        self.current.send_replace(Arc::new(config));
+        Ok(true)
+    }
+}
+
+impl Files {
+    async fn read(&self) -> Result<Contents, String> {
+        Ok(Contents {
+            certificate: pem::read(&self.certificate).await?,
+            key: pem::read(&self.key).await?,
+            client_ca: match &self.client_ca {
+                Some(file) => Some(pem::read(file).await?),
+                None => None,
+            },
+        })
+    }
+
+    fn configure(&self, contents: &Contents, protocol: &[u8]) -> Result<ServerConfig, String> {
+        let chain = pem::certificates(&self.certificate, &contents.certificate)?;
+        let key = pem::private_key(&self.key, &contents.key)?;
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let builder = match (&self.client_ca, &contents.client_ca) {
+            (Some(file), Some(text)) => {
+                let verifier = verifier(pem::certificates(file, text)?, provider);
+                builder.with_client_cert_verifier(
+                    verifier.map_err(|error| format!("{}: {error}", file.display()))?,
+                )
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
+            format!("{} with {}: {error}", self.certificate.display(), self.key.display())
+        })?;
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(config)
+    }
+}
+
+fn verifier(
+    authorities: Vec<rustls::pki_types::CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority).map_err(|error| error.to_string())?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+impl std::fmt::Debug for Contents {
+    /// Nothing of them: one is a private key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Contents")
+    }
+}
