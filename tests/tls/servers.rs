@@ -66,9 +66,7 @@ async fn the_database_is_reached_with_verify_full_and_never_by_another_name_or_c
     let certified = |url: String| {
         format!("{url}&sslcert={}&sslkey={}", client.certificate.display(), client.key.display())
     };
-    let with = |url: &str| {
-        Program::new(WAYBILL, url, NO_BROKER, "tls.").roles("gateway").set("RUST_LOG", "trace,sqlx=trace")
-    };
+    let with = |url: &str| Program::new(WAYBILL, url, NO_BROKER, "tls.").roles("gateway");
     let by_address = url.replace("localhost", "127.0.0.1");
     for (url, words) in [
         (certified(verified(&url, &other.ca)), ["UnknownIssuer", "unknown issuer"]),
@@ -80,7 +78,7 @@ async fn the_database_is_reached_with_verify_full_and_never_by_another_name_or_c
         refused(&ran, &words);
         assert!(!ran.err.contains("hunter2"), "{}", ran.err);
     }
-    let program = with(&certified(verified(&url, &stage.ca)));
+    let program = with(&certified(verified(&url, &stage.ca))).set("RUST_LOG", "trace,sqlx=trace");
     let process = program.start().await;
     let accepted = program.client().request_dispatch(request("m-1")).await.unwrap().into_inner();
     assert!(!accepted.duplicate);
