@@ -78,17 +78,16 @@ impl Acceptor {
             let _ = self.ready.send(connection).await;
             return true;
         };
-        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else { return false };
-        let handshake = Handshake {
+        let Ok(under_way) = Arc::clone(&self.handshakes).try_acquire_owned() else { return false };
+        let shaking = Handshake {
             acceptor: config.into(),
             port: self.port,
             address,
             limits: self.limits,
             metrics: self.metrics.clone(),
             ready: self.ready.clone(),
-            _under_way: handshake,
         };
-        tokio::spawn(handshake.run(stream, place));
+        tokio::spawn(shaking.run(stream, place, under_way));
         true
     }
 }
@@ -101,12 +100,13 @@ struct Handshake {
     limits: Limits,
     metrics: Connections,
     ready: mpsc::Sender<Connection>,
-    _under_way: OwnedSemaphorePermit,
 }
 
 impl Handshake {
-    async fn run(self, stream: TcpStream, place: OwnedSemaphorePermit) {
-        match self.shake(stream).await {
+    async fn run(self, stream: TcpStream, place: OwnedSemaphorePermit, under_way: OwnedSemaphorePermit) {
+        let shaken = self.shake(stream).await;
+        drop(under_way);
+        match shaken {
             Ok(stream) => {
                 self.metrics.entered(Entry::Accepted);
                 let place = self.metrics.open(place);

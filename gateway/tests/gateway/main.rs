@@ -7,6 +7,7 @@ mod cancel;
 mod edge;
 mod get;
 mod letters;
+mod limits;
 mod list;
 mod listen;
 mod operator;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How to open a database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// `sqlite://path` or `postgres://user@host/name`.
     pub url: String,
