@@ -17,6 +17,7 @@ mod fake;
 mod find;
 mod follow;
 mod get;
+mod health;
 mod json;
 mod latency;
 mod list;
@@ -66,6 +67,7 @@ enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
     Config(config::Args),
+    Health(health::Args),
     Saga(saga::Args),
     Submit(submit::Args),
     Get(get::Args),
@@ -90,6 +92,8 @@ pub(crate) enum Task {
     Outbox(Box<outbox::Work>),
     /// Look at the queues.
     Queues(Box<queues::Work>),
+    /// Ask a process on this machine how it is.
+    Health(health::Question),
     /// Print this and end.
     Print(String),
     /// Talk to a server.
@@ -114,6 +118,7 @@ impl Cli {
             Command::Serve(args) => return args.prepare(),
             Command::Migrate(args) => return args.prepare(),
             Command::Config(args) => return args.prepare(),
+            Command::Health(args) => return args.prepare(),
             Command::Saga(args) => return args.prepare(),
             Command::Outbox(args) => return args.prepare(),
             Command::Queues(args) => return args.prepare(),
@@ -134,9 +139,12 @@ impl Task {
     pub(crate) fn threads(&self) -> Option<usize> {
         match self {
             Self::Serve(config) | Self::Migrate(config) => config.threads,
-            Self::SagaVersions(_) | Self::Outbox(_) | Self::Queues(_) | Self::Print(_) | Self::Client(_) => {
-                None
-            }
+            Self::SagaVersions(_)
+            | Self::Outbox(_)
+            | Self::Queues(_)
+            | Self::Health(_)
+            | Self::Print(_)
+            | Self::Client(_) => None,
         }
     }
 
@@ -155,12 +163,14 @@ impl Task {
                 service: "waybill-cli",
                 measures: false,
             },
-            Self::SagaVersions(_) | Self::Print(_) | Self::Client(_) => telemetry::Options {
-                format: LogFormat::Text,
-                filter: "warn",
-                service: "waybill-cli",
-                measures: false,
-            },
+            Self::SagaVersions(_) | Self::Health(_) | Self::Print(_) | Self::Client(_) => {
+                telemetry::Options {
+                    format: LogFormat::Text,
+                    filter: "warn",
+                    service: "waybill-cli",
+                    measures: false,
+                }
+            }
         }
     }
 
@@ -172,6 +182,7 @@ impl Task {
             Self::SagaVersions(versions) => versions.run().await,
             Self::Outbox(work) => work.run().await,
             Self::Queues(work) => work.run().await,
+            Self::Health(question) => question.run().await,
             Self::Print(text) => out::text(&text).map(|()| ExitCode::SUCCESS),
             Self::Client(client) => {
                 let span = info_span!("client.command", otel.name = client.name());

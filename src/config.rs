@@ -13,6 +13,7 @@ pub(crate) mod money;
 mod nearest;
 mod resolve;
 mod role;
+mod sample;
 mod setting;
 mod source;
 mod table;
@@ -30,6 +31,7 @@ pub(crate) use markdown::markdown;
 pub(crate) use model::{Config, LogFormat, QueueType, Relay};
 pub(crate) use money::Money;
 pub(crate) use role::Role;
+pub(crate) use sample::sample;
 pub(crate) use url::SecretUrl;
 
 /// A configuration and, for `waybill config`, where each of its values came from.

@@ -70,7 +70,9 @@ async fn roles_may_be_split_over_processes(database: TestDatabase) {
         processes.push(gateway.beside().roles(roles).start_whole().await);
     }
     every_fate(&gateway.client(), Books::of(&database)).await;
+    assert_eq!(gateway.run(&["health"]).await.out, "ready\n");
     end_all(processes).await;
+    assert_eq!(gateway.run(&["health", "--live"]).await.code, Some(6));
     broker.clean().await;
 }
 

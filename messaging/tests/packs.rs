@@ -13,7 +13,7 @@ use lapin::{
 use rig::{Recorder, Rig, message, topology};
 use waybill_messaging::{
     Backoff, Outgoing,
-    broker::{self, Broker},
+    broker::{self, Broker, Server},
     consumer::{self, BuryBrokerLetters, Consumer},
     topology::{self as names, Topology},
 };
@@ -127,7 +127,7 @@ async fn the_queue_of_somebody_else_loses_its_packed_binding(database: TestDatab
     let mut rig = Rig::new(database).await;
     rig.broker.bind("order", "dispatch", PACKED).await;
     let topology = Topology { external: vec!["order"], ..topology(&rig.broker) };
-    let settings = broker::Settings { url: rig.broker.url().to_owned(), topology };
+    let settings = broker::Settings { server: Server::at(rig.broker.url().to_owned()), topology };
     let (_, supervisor) = Broker::new(settings, "external", rig.health.clone());
     rig.tasks.spawn(supervisor.run(rig.stop.clone()));
     rig.up("external").await;

@@ -3,20 +3,24 @@
 use serde_json::json;
 
 use super::{Failure, Task, clean::clean, out, settings::SettingArgs};
-use crate::config::{Entry, markdown};
+use crate::config::{Entry, markdown, sample};
 
 /// Prints every setting with its value and where that comes from; passwords are masked
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   waybill config
-  waybill config --config waybill.toml --json")]
+  waybill config --config waybill.toml --json
+  waybill config --toml > waybill.toml")]
 pub(super) struct Args {
     #[command(flatten)]
     settings: SettingArgs,
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
+    /// A TOML file with every setting explained and commented out
+    #[arg(long, conflicts_with = "json")]
+    toml: bool,
     /// The table of the README
     #[arg(long, hide = true)]
     markdown: bool,
@@ -26,6 +30,9 @@ impl Args {
     pub(super) fn prepare(self) -> Result<Task, Failure> {
         if self.markdown {
             return Ok(Task::Print(markdown()));
+        }
+        if self.toml {
+            return Ok(Task::Print(sample()));
         }
         let entries = self.settings.load()?.entries;
         Ok(Task::Print(if self.json { as_json(&entries) } else { as_table(&entries) }))
