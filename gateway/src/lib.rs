@@ -10,6 +10,8 @@ mod cancel;
 mod content;
 mod desk;
 mod edge;
+#[cfg(test)]
+mod fuzz;
 mod id;
 pub mod listen;
 mod metrics;

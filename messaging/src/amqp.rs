@@ -1,5 +1,8 @@
 //! Envelope to AMQP properties and back: the one place that knows the names of the headers.
 
+#[cfg(test)]
+mod fuzz;
+
 use bytes::Bytes;
 use lapin::{
     BasicProperties,

@@ -1,5 +1,8 @@
 //! The saga's side of the wire: which command goes to whom, how it is encoded, and what each reply means.
 
+#[cfg(test)]
+mod fuzz;
+
 use bytes::Bytes;
 use prost::{Message, Name};
 use waybill_messaging::{Envelope, Failure};

@@ -1,6 +1,8 @@
 //! `waybill submit`: one dispatch from flags, or many from a file or standard input.
 
 mod board;
+#[cfg(test)]
+mod fuzz;
 mod item;
 mod many;
 mod one;

@@ -47,7 +47,7 @@ fn arrived(delivery: &Delivery, envelope: Envelope, packed: bool) -> Arrived {
     Arrived {
         envelope,
         exchange: delivery.exchange.to_string(),
-        routing_key: pack::plain_key(delivery.routing_key.as_str()).to_owned(),
+        routing_key: amqp::storable(pack::plain_key(delivery.routing_key.as_str())),
         delivery_tag: delivery.delivery_tag,
         redelivered: delivery.redelivered,
         packed,

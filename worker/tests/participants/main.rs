@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic: that is how it fails")]
 
 mod dispatch;
+mod fuzz;
 mod order;
 mod parse;
 mod payment;

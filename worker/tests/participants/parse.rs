@@ -6,16 +6,16 @@ use waybill_worker::{Dispatch, Money, Order, Payment, dispatch, order, payment};
 
 use crate::support::command;
 
-fn order() -> Order {
+pub(crate) fn order() -> Order {
     Order::new(order::Rules::default())
 }
 
-fn payment() -> Payment {
+pub(crate) fn payment() -> Payment {
     let (credit_limit, tariff) = (Money::new("EUR", 100_000), Money::new("EUR", 490));
     Payment::new(payment::Rules { credit_limit, tariff })
 }
 
-fn delivery() -> Dispatch {
+pub(crate) fn delivery() -> Dispatch {
     Dispatch::new(dispatch::Rules::default())
 }
 
