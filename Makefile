@@ -5,13 +5,17 @@ SHELL := /bin/bash
 have = command -v $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo up down test chaos growth lint
+.PHONY: help build sbom demo up down test chaos growth lint
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: ## build the release program, target/release/waybill
 	cargo build --release --locked --bin waybill
+
+sbom: ## write what the program is made of, target/waybill.cdx.json (CycloneDX)
+	@mkdir -p target
+	deploy/scripts/sbom.py >target/waybill.cdx.json
 
 demo: ## set everything up, run the main job in six steps, stop it all again
 	@deploy/scripts/demo.sh

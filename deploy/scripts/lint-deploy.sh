@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks what is deployed with the tools that its users have: the Dockerfile, compose.yaml, the Kubernetes manifests, the
-# systemd units, the configurations of Prometheus, and the syntax of every YAML file. Tools that are not installed come
+# systemd units, the configurations of Prometheus, the bill of materials, and the syntax of every YAML file. Tools that are not installed come
 # from PyPI, into a virtual environment below .local; what cannot be had is named with the word SKIPPED.
 set -euo pipefail
 # shellcheck source=deploy/scripts/lib.sh
@@ -13,10 +13,17 @@ RUN_DIR=$(create_run_dir)
 trap 'rm -rf "$RUN_DIR"' EXIT
 if PYTHON=$("$ROOT/deploy/scripts/python.sh" "$ROOT/deploy/scripts/lint-requirements.txt"); then
   PATH=$PATH:${PYTHON%/*}
-  "$PYTHON" - <<'CHECK'
-import pathlib, yaml
+  "$ROOT/deploy/scripts/sbom.py" >"$RUN_DIR/sbom.json"
+  "$PYTHON" - "$RUN_DIR/sbom.json" <<'CHECK'
+import pathlib, sys, yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
 for path in pathlib.Path().rglob("*.y*ml"):
     list(yaml.safe_load_all(path.read_text()))
+wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(pathlib.Path(sys.argv[1]).read_text())
+if wrong:
+    sys.exit(f"the bill of materials is no CycloneDX: {wrong}")
 CHECK
 fi
 
