@@ -10,6 +10,8 @@ mod clean;
 mod client;
 mod config;
 mod dead_letters;
+#[cfg(test)]
+mod documents;
 mod exit;
 mod explain;
 #[cfg(test)]
