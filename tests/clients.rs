@@ -5,7 +5,10 @@
 #[path = "../deploy/examples/rust/client.rs"]
 mod client;
 
-use std::process::{Output, Stdio};
+use std::{
+    net::TcpListener,
+    process::{Output, Stdio},
+};
 
 use tokio::process::Command;
 use waybill_test_support::{TestBroker, TestDatabase, patience::in_time, program};
@@ -25,8 +28,8 @@ async fn python() -> Option<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_asks_until_the_server_is_there_and_sees_its_dispatch_to_the_end() {
     let (database, broker) = (TestDatabase::sqlite().await, TestBroker::new().await);
-    let program = program(WAYBILL, &database, &broker);
-    let address = program.grpc().to_string();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let program = program(WAYBILL, &database, &broker).set("WAYBILL_GRPC_ADDR", &address);
     let in_python = python().await.map(|python| {
         let mut command = Command::new(python);
         command

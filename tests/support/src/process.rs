@@ -82,11 +82,6 @@ impl Program {
         Self { paused: true, ..self.clone() }
     }
 
-    /// Where its gRPC port is.
-    pub fn grpc(&self) -> SocketAddr {
-        self.grpc
-    }
-
     /// A client of its gateway, which need not run yet.
     pub fn client(&self) -> Client {
         client::lazy(self.grpc)
