@@ -1,6 +1,8 @@
 //! `waybill health`: asks a process on this machine how it is. For the health checks of containers, and for scripts,
 //! where there is no other HTTP client.
 
+mod own;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
@@ -12,7 +14,12 @@ use axum::body::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use waybill_gateway::listen::Files;
 
 use super::{Failure, Task, exit, out, settings::SettingArgs, status};
 
@@ -42,15 +49,18 @@ pub(super) struct Args {
 #[derive(Debug)]
 pub(crate) struct Question {
     address: SocketAddr,
+    /// Where the port has TLS.
+    tls: Option<Files>,
     path: &'static str,
     timeout: Duration,
 }
 
 impl Args {
     pub(super) fn prepare(self) -> Result<Task, Failure> {
-        let address = near(self.settings.load()?.config.http_addr);
+        let config = self.settings.load()?.config;
         let path = if self.live { "/livez" } else { "/readyz" };
-        Ok(Task::Health(Question { address, path, timeout: self.timeout }))
+        let (address, tls) = (near(config.http_addr), config.http_tls);
+        Ok(Task::Health(Question { address, tls, path, timeout: self.timeout }))
     }
 }
 
@@ -67,7 +77,8 @@ fn near(mut address: SocketAddr) -> SocketAddr {
 impl Question {
     /// Prints the answer.
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let whom = format!("http://{}{}", self.address, self.path);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let whom = format!("{scheme}://{}{}", self.address, self.path);
         let answer = match timeout(self.timeout, self.ask()).await {
             Ok(answer) => answer.map_err(|error| status::chain(error.as_ref())),
             Err(_) => Err(format!("no answer within {}", humantime::format_duration(self.timeout))),
@@ -83,6 +94,16 @@ impl Question {
 
     async fn ask(&self) -> anyhow::Result<(StatusCode, Bytes)> {
         let stream = TcpStream::connect(self.address).await.context("connect")?;
+        match &self.tls {
+            None => self.ask_on(stream).await,
+            Some(files) => self.ask_on(own::connect(files, self.address, stream).await?).await,
+        }
+    }
+
+    async fn ask_on(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Ends with the sender; what goes wrong on it is the error of the request.
         tokio::spawn(connection);
@@ -114,7 +135,7 @@ mod tests {
             .route("/silent", get(std::future::pending::<String>));
         let server = tokio::spawn(axum::serve(listener, router).into_future());
         let patience = if path == "/silent" { Duration::from_millis(10) } else { Duration::from_mins(1) };
-        let result = Question { address, path, timeout: patience }.run().await;
+        let result = Question { address, tls: None, path, timeout: patience }.run().await;
         server.abort();
         result.map(drop).map_err(|failure| (failure.code, failure.message))
     }
@@ -135,7 +156,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let question = Question { address, path: "/livez", timeout: Duration::from_mins(1) };
+        let question = Question { address, tls: None, path: "/livez", timeout: Duration::from_mins(1) };
         assert_eq!(question.run().await.unwrap_err().code, exit::UNREACHABLE);
     }
 

@@ -129,6 +129,14 @@ async fn the_http_port_speaks_tls_and_closes_plain_text() {
     // A reset is an end as well.
     let _ = in_time("the end of plain text", plain.read_to_end(&mut answer)).await;
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP"));
+    let health = ["health", "--live", "--timeout", "20s"];
+    let asked = program.run(&health).await;
+    assert_eq!((asked.code, asked.out.as_str()), (Some(0), "ok\n"), "{}", asked.err);
+    let other = stranger();
+    let asked =
+        program.set("WAYBILL_HTTP_TLS_CERTIFICATE", text(&other.server.certificate)).run(&health).await;
+    assert_eq!(asked.code, UNREACHABLE);
+    assert!(asked.err.contains("another certificate than http.tls_certificate holds"), "{}", asked.err);
     end(process).await;
 }
 
