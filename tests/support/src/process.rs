@@ -97,6 +97,11 @@ impl Program {
         self.http
     }
 
+    /// Where its gateway listens, as a URL.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
     /// Starts it without waiting for anything.
     pub fn spawn(&self) -> Process {
         let flags: &[&str] = if self.paused { &["serve", "--paused"] } else { &["serve"] };
@@ -129,7 +134,7 @@ impl Program {
             .args(arguments)
             .env("WAYBILL_GRPC_ADDR", self.grpc.to_string())
             .env("WAYBILL_HTTP_ADDR", self.http.to_string())
-            .env("WAYBILL_ENDPOINT", format!("http://{}", self.grpc))
+            .env("WAYBILL_ENDPOINT", self.endpoint())
             .envs(&self.environment)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -184,6 +189,11 @@ pub struct Ran {
 }
 
 impl Process {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Waits until it is ready. Panics with its log when it ended instead.
     pub async fn ready(&self) {
         until("ready", async || {
