@@ -5,7 +5,7 @@ SHELL := /bin/bash
 have = command -v $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help build sbom demo up down test chaos growth lint
+.PHONY: help build sbom demo up down test chaos bench growth lint
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,7 +32,16 @@ test: ## run every test against real servers
 	set -x; deploy/scripts/with-services.sh --rabbitmq --postgres -- cargo $$runner --workspace --features waybill/fault-points --locked
 	cargo test --doc --workspace --locked
 
-growth: ## show how outbox and inbox grow while a session holds an old snapshot (10 min)
+# For what ARGS may say: `target/release/waybill-yardsticks --help`.
+yardsticks = deploy/scripts/with-services.sh --rabbitmq --postgres -- $${CARGO_TARGET_DIR:-target}/release/waybill-yardsticks
+
+bench: ## measure Waybill beside raw yardsticks and a reference path, write docs/benchmarks.md (20 min); ARGS='--rounds 1 --only sagas'
+	cargo build --release --locked -p waybill -p waybill-yardsticks --bins
+	$(yardsticks) --report docs $(ARGS)
+
+growth: ## the same against history, backlog, requests and processes, write docs/growth.md; then under an old snapshot (30 min)
+	cargo build --release --locked -p waybill -p waybill-yardsticks --bins
+	$(yardsticks) --report docs --only growth $(ARGS)
 	deploy/scripts/with-services.sh --rabbitmq --postgres -- env WAYBILL_BENCH_SECONDS=$${WAYBILL_BENCH_SECONDS:-300} \
 	cargo bench -p waybill-messaging --bench old_snapshot --locked
 

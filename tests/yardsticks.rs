@@ -11,7 +11,8 @@ use waybill_yardsticks::{Report, Settings, run};
 async fn short(flags: &str, folder: &Path) -> Report {
     let report = folder.to_str().unwrap();
     let program = env!("CARGO_BIN_EXE_waybill");
-    let always = ["yardsticks", "--rounds=1", "--seconds=1", "--report", report, "--program", program];
+    let always =
+        ["yardsticks", "--rounds=1", "--seconds=1", "--warm-up=0", "--report", report, "--program", program];
     let settings = Settings::parse_from(always.into_iter().chain(flags.split_whitespace()));
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join(".local");
     let mut reports = run(settings, &place).await.unwrap();

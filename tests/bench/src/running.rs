@@ -130,7 +130,7 @@ impl Running {
     pub(crate) async fn audit_beside(&self, others: u32) -> Result<()> {
         let (mut left, mut since) = (i64::MAX, Instant::now());
         loop {
-            let completed = "SELECT count(*) FROM saga_instances WHERE state IN ('COMPLETED', 'CANCELLED')";
+            let completed = "SELECT count(*) FROM saga_instances WHERE state IN ('COMPLETED', 'COMPENSATED')";
             let completed = self.database.number(completed).await? - i64::from(others);
             let waiting = self.database.number("SELECT count(*) FROM outbox").await?;
             let owed = self.owed();

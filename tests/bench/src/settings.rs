@@ -40,9 +40,12 @@ pub struct Settings {
     /// How often everything is measured; the figures are medians
     #[arg(long, env = "WAYBILL_YARDSTICKS_ROUNDS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: u32,
-    /// Seconds of each measurement, after a fifth of that as a warm-up
+    /// Seconds of each measurement
     #[arg(long, env = "WAYBILL_YARDSTICKS_SECONDS", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
+    /// Seconds of load before each, which do not count
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=60))]
+    pub warm_up: u64,
     /// Only these parts [default: yardsticks,reference,sagas,accepts]
     #[arg(long, value_name = "PART,…", value_delimiter = ',')]
     pub only: Vec<Part>,
@@ -90,7 +93,7 @@ impl Settings {
 
     /// What comes before it and does not count.
     pub(crate) fn warm_up(&self) -> Duration {
-        self.time() / 5
+        Duration::from_secs(self.warm_up)
     }
 
     /// Whether this part was asked for.
@@ -111,7 +114,8 @@ impl Settings {
     /// The flags that make the same run.
     pub(crate) fn flags(&self) -> String {
         let list = |numbers: &[u32]| numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-        let mut flags = format!("--rounds {} --seconds {}", self.rounds, self.seconds);
+        let mut flags =
+            format!("--rounds {} --seconds {} --warm-up {}", self.rounds, self.seconds, self.warm_up);
         if self.wants_speed() {
             flags += &format!(" --loads {} --accepting {}", list(&self.loads), self.accepting);
         }
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_flags_of_a_run_make_the_same_run() {
-        let flags = "--rounds 2 --seconds 1 --history 10,20 --only history";
+        let flags = "--rounds 2 --seconds 1 --warm-up 0 --history 10,20 --only history";
         assert_eq!(settings(flags).flags(), flags);
         assert_eq!(settings(&settings("").flags()).flags(), settings("").flags());
     }

@@ -34,7 +34,7 @@ impl Site {
     /// Looks at the program, and makes a folder below `place`. Errors: the program cannot be run.
     pub(crate) async fn new(settings: Settings, place: &Path) -> Result<Self> {
         let program = &settings.program;
-        let table = Command::new(program).args(["config", "--markdown"]).output().await;
+        let table = clean(program).args(["config", "--markdown"]).output().await;
         let table = table.with_context(|| format!("{} cannot be run", program.display()))?;
         ensure!(table.status.success(), "{} config --markdown: {}", program.display(), table.status);
         let packs = String::from_utf8_lossy(&table.stdout).contains("`relay.pack`");
@@ -81,17 +81,9 @@ impl Site {
         self.folder.path().join(name)
     }
 
-    /// The program, without what the environment tells it of another installation.
+    /// The program under test.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.settings.program);
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            if ["WAYBILL_", "OTEL_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
-                command.env_remove(&*name);
-            }
-        }
-        command.kill_on_drop(true);
-        command
+        clean(&self.settings.program)
     }
 
     /// CPU seconds of the broker so far.
@@ -107,4 +99,17 @@ impl Site {
         let server = Server::rabbitmq(self.settings.rabbitmq.as_deref()?);
         server.run_with("ctl", &["eval", COUNT]).await.ok()?.lines().last()?.trim().parse().ok()
     }
+}
+
+/// A program, without what the environment tells it of another installation.
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["WAYBILL_", "OTEL_", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&*name);
+        }
+    }
+    command.kill_on_drop(true);
+    command
 }

@@ -50,10 +50,12 @@ fn id(age: &str, accepted: i64) -> String {
 fn value(table: &str, column: &str, age: &str, accepted: i64) -> String {
     match column {
         "dispatch_id" => id(age, accepted),
+        // As the gateway notes it in time; until then it looks after a dispatch.
+        "saga_started_at" => format!("{accepted}::bigint - {age}"),
         "message_id" | "order_id" | "cause_message_id" => format!("'{}-' || n", prefix(column)),
         "customer_id" => format!("'h-customer-' || n % {SHARE}"),
         "state" if table == "saga_instances" => {
-            format!("CASE WHEN n % {SHARE} = 0 THEN 'CANCELLED' ELSE t.state END")
+            format!("CASE WHEN n % {SHARE} = 0 THEN 'COMPENSATED' ELSE t.state END")
         }
         moment if moment == "at" || moment.ends_with("_at") => {
             format!("CASE WHEN t.{moment} > 0 THEN t.{moment} - {age} ELSE t.{moment} END")

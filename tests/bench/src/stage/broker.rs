@@ -35,9 +35,10 @@ pub(crate) async fn messages(site: &Site) -> Result<f64> {
     let (published, rate) =
         tokio::join!(publish(&publisher, &queue, end), consume(&subscriber, &queue, begin, end));
     published?;
+    // First what was delivered and not acknowledged goes back.
+    into.close(200, "done".into()).await?;
     publisher.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
     out.close(200, "done".into()).await?;
-    into.close(200, "done".into()).await?;
     rate
 }
 
