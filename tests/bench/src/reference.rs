@@ -76,11 +76,7 @@ impl Reference {
         let connect = || Connection::connect(&site.settings.amqp, ConnectionProperties::default());
         let publishing = connect().await?;
         let relay = Relay::new(database.pg().clone(), &publishing, &prefix).await?;
-        let relay = relay.run(stop.clone());
-        parts.spawn(async move {
-            relay.await?;
-            Ok(publishing.close(200, "done".into()).await?)
-        });
+        parts.spawn(relay.run(stop.clone()));
         let consuming = connect().await?;
         for queue in step::QUEUES {
             let consumer = Consumer::new(database.pg().clone(), &consuming, site, queue).await?;
