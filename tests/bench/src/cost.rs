@@ -19,24 +19,34 @@ pub(crate) struct Of<'a> {
     pub(crate) database: &'a Database,
     /// Who counts statements.
     pub(crate) metrics: Option<&'a Process>,
+    /// Whether it publishes at all.
+    pub(crate) publishes: bool,
 }
 
 impl Of<'_> {
-    /// Before a load. To ask the broker takes a second, in which everybody else idles: that comes first.
-    pub(crate) async fn before(self) -> Counters {
-        let messages = self.site.broker_messages().await;
+    /// Before a load. To ask the broker how many messages it got takes a second, in which everybody else idles:
+    /// that comes first, unless it is known from the load before.
+    pub(crate) async fn before(self, messages: Option<f64>) -> Counters {
+        let messages = match messages {
+            Some(known) => Some(known),
+            None => self.messages().await,
+        };
         self.read(messages).await
     }
 
     /// After it, and for the same reason last.
     pub(crate) async fn after(self) -> Counters {
         let mut counters = self.read(None).await;
-        counters.values[0].1 = self.site.broker_messages().await;
+        counters.values[0].1 = self.messages().await;
         counters
     }
 
+    async fn messages(self) -> Option<f64> {
+        if self.publishes { self.site.broker_messages().await } else { None }
+    }
+
     async fn read(self, messages: Option<f64>) -> Counters {
-        let Self { site, process, database, metrics } = self;
+        let Self { site, process, database, metrics, .. } = self;
         let cpu = usage::seconds(process).map(|seconds| seconds * 1e3);
         let broker = site.broker_seconds().map(|seconds| seconds * 1e3);
         let postgres = database.seconds().map(|seconds| seconds * 1e3);
@@ -67,6 +77,11 @@ impl Counters {
             .filter_map(|((metric, now), (_, before))| Some((*metric, (*now)? - (*before)?)))
             .map(|(metric, cost)| (metric, cost / dispatches as f64))
             .collect()
+    }
+
+    /// Messages that the broker had got.
+    pub(crate) fn messages(&self) -> Option<f64> {
+        self.values[0].1
     }
 
     /// The most that was ever resident, MB.

@@ -52,6 +52,10 @@ pub(crate) struct Running {
     programs: Vec<Program>,
     processes: Vec<Process>,
     accepted: u64,
+    /// Whether one of its roles publishes.
+    publishes: bool,
+    /// Messages that the broker had got after the last load.
+    messages: Option<f64>,
 }
 
 impl Running {
@@ -69,7 +73,14 @@ impl Running {
         for program in &programs {
             processes.push(if whole { program.start_whole().await } else { program.start().await });
         }
-        Ok(Self { database, programs, processes, accepted: 0 })
+        Ok(Self {
+            database,
+            programs,
+            processes,
+            accepted: 0,
+            publishes: setup.roles == ALL_ROLES,
+            messages: None,
+        })
     }
 
     /// Where a gateway listens.
@@ -106,8 +117,9 @@ impl Running {
         book: &mut Book,
     ) -> Result<Measured> {
         let process = &self.processes[0];
-        let of = Of { site, process: process.id(), database: &self.database, metrics: Some(process) };
-        let before = of.before().await;
+        let (id, database) = (process.id(), &self.database);
+        let of = Of { site, process: id, database, metrics: Some(process), publishes: self.publishes };
+        let before = of.before(self.messages).await;
         let measured = load.run(site).await?;
         let after = of.after().await;
         let mut add = |metric, value| book.add((subject, load.in_flight, metric), round, value);
@@ -116,6 +128,7 @@ impl Running {
         }
         after.peak().into_iter().for_each(|peak| add(Metric::Memory, peak));
         measured.figures().into_iter().for_each(|(metric, value)| add(metric, value));
+        self.messages = after.messages();
         self.owe(measured.accepted);
         Ok(measured)
     }
@@ -142,7 +155,7 @@ impl Running {
             if now < left {
                 (left, since) = (now, Instant::now());
             }
-            let patience = Duration::from_secs(60);
+            let patience = Duration::from_mins(1);
             ensure!(since.elapsed() < patience, "{completed} of {owed} completed, {waiting} wait to be sent");
             sleep(Duration::from_millis(50)).await;
         }

@@ -1,6 +1,6 @@
 //! What a run can be told, by flag or environment.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, fmt::Write, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
@@ -117,7 +117,7 @@ impl Settings {
         let mut flags =
             format!("--rounds {} --seconds {} --warm-up {}", self.rounds, self.seconds, self.warm_up);
         if self.wants_speed() {
-            flags += &format!(" --loads {} --accepting {}", list(&self.loads), self.accepting);
+            let _ = write!(flags, " --loads {} --accepting {}", list(&self.loads), self.accepting);
         }
         for (part, flag, numbers) in [
             (Part::History, "history", &self.history),
@@ -125,7 +125,7 @@ impl Settings {
             (Part::Processes, "processes", &self.processes),
         ] {
             if self.wants(part) {
-                flags += &format!(" --{flag} {}", list(numbers));
+                let _ = write!(flags, " --{flag} {}", list(numbers));
             }
         }
         let names = self.only.iter().filter_map(ValueEnum::to_possible_value);

@@ -89,14 +89,16 @@ fn echo_loads(site: &Site) -> Vec<u32> {
 
 async fn reference(site: &Site, subject: Subject, round: u32, book: &mut Book) -> Result<Vec<String>> {
     let reference = Reference::start(site, false).await?;
-    let (mut problems, mut accepted) = (Vec::new(), 0);
+    let (mut problems, mut accepted, mut messages) = (Vec::new(), 0, None);
     for load in &site.settings.loads {
         let load = Load::new(site, reference.endpoint(), *load, Until::Ended);
         let process = std::process::id();
-        let of = Of { site, process, database: &reference.database, metrics: None };
-        let before = of.before().await;
+        let of = Of { site, process, database: &reference.database, metrics: None, publishes: true };
+        let before = of.before(messages).await;
         let measured = load.run(site).await?;
-        let costs = of.after().await.each_since(&before, measured.accepted);
+        let after = of.after().await;
+        messages = after.messages();
+        let costs = after.each_since(&before, measured.accepted);
         for (metric, value) in costs.into_iter().chain(measured.figures()) {
             book.add((subject, load.in_flight, metric), round, value);
         }

@@ -28,21 +28,21 @@ pub(crate) fn page(site: &Site, book: &Book, problems: Vec<String>, machine: &st
     Report { name: "benchmarks", title: "Benchmarks", introduction, goals, sections, problems }
 }
 
-fn is_saga(subject: &Subject) -> bool {
+fn is_saga(subject: Subject) -> bool {
     matches!(subject, Subject::Reference | Subject::Sagas { .. } | Subject::Defaults)
 }
 
-fn is_accept(subject: &Subject) -> bool {
+fn is_accept(subject: Subject) -> bool {
     matches!(subject, Subject::ReferenceAccepts | Subject::Accepts { .. })
 }
 
 /// A row for each subject of a kind and each of its loads.
 fn rows(
     book: &Book,
-    fits: impl Fn(&Subject) -> bool,
+    fits: impl Fn(Subject) -> bool,
     cells: impl Fn(Subject, u32) -> Vec<String>,
 ) -> Vec<Vec<String>> {
-    let subjects = book.subjects().into_iter().filter(fits);
+    let subjects = book.subjects().into_iter().filter(|subject| fits(*subject));
     let measured =
         subjects.flat_map(|subject| book.loads(subject).into_iter().map(move |load| (subject, load)));
     measured
@@ -58,7 +58,7 @@ fn columns(names: &[&str]) -> Vec<String> {
 }
 
 fn yardsticks(book: &Book) -> Section {
-    let raw = |subject: &Subject| !is_saga(subject) && !is_accept(subject);
+    let raw = |subject| !is_saga(subject) && !is_accept(subject);
     let rate = |subject, load| vec![maybe(book.median((subject, load, Metric::Rate)))];
     Section {
         title: "Yardsticks",
@@ -102,7 +102,7 @@ fn sagas(book: &Book) -> Section {
 }
 
 fn curves(book: &Book, metric: Metric) -> Vec<Curve> {
-    let subjects = book.subjects().into_iter().filter(is_saga);
+    let subjects = book.subjects().into_iter().filter(|subject| is_saga(*subject));
     let curve = |subject: Subject| {
         let point = |load| Some((f64::from(load), book.median((subject, load, metric))?));
         Curve {
@@ -133,7 +133,7 @@ fn accepts(book: &Book) -> Section {
 fn costs(book: &Book) -> Section {
     let cells =
         |subject, load| Metric::COSTS.map(|metric| maybe(book.median((subject, load, metric)))).to_vec();
-    let costly = |subject: &Subject| is_saga(subject) || matches!(subject, Subject::Accepts { .. });
+    let costly = |subject| is_saga(subject) || matches!(subject, Subject::Accepts { .. });
     Section {
         title: "What a dispatch costs",
         text: "All counted from outside: CPU by `/proc`, WAL and messages by the servers, memory the most that was \

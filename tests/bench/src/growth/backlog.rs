@@ -19,7 +19,7 @@ use crate::{
 
 const LOOK: Duration = Duration::from_millis(500);
 /// Without any progress for so long it is stuck.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How one backlog drained.
 struct Drained {
@@ -71,25 +71,25 @@ pub(super) async fn run(site: &Site, found: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-async fn drain(site: &Site, size: u32, found: &mut Findings) -> Result<Drained> {
+async fn drain(site: &Site, count: u32, found: &mut Findings) -> Result<Drained> {
     let proxy = Proxy::for_url(&site.settings.amqp).await;
     proxy.close();
-    let setup = Setup::new(site, Kind::Postgres, &format!("backlog-{size}"));
+    let setup = Setup::new(site, Kind::Postgres, &format!("backlog-{count}"));
     let setup = Setup { amqp: proxy.url(&site.settings.amqp), ..setup };
     let mut running = Running::start(site, &setup).await?;
     let load = Load::new(site, running.endpoint(0), streaming(site), Until::Accepted);
-    let load = Load { amount: Amount::Requests(size), streaming: true, ..load };
+    let load = Load { amount: Amount::Requests(count), streaming: true, ..load };
     let measured = load.run(site).await?;
     running.owe(measured.accepted);
-    found.problems.extend(measured.wrong.map(|wrong| format!("backlog of {size}: {wrong}")));
+    found.problems.extend(measured.wrong.map(|wrong| format!("backlog of {count}: {wrong}")));
     let before = running.memory().map(|(now, _)| now);
     proxy.open();
-    let curve = watch(&running, i64::from(size)).await?;
-    found.problems.extend(running.audit().await.err().map(|error| format!("backlog of {size}: {error}")));
+    let curve = watch(&running, i64::from(count)).await?;
+    found.problems.extend(running.audit().await.err().map(|error| format!("backlog of {count}: {error}")));
     let peak = running.memory().map(|(_, peak)| peak);
     running.end().await?;
     let seconds = curve.last().map_or(0.0, |point| point.0);
-    Ok(Drained { size, accepts: measured.rate, seconds, before, peak, curve })
+    Ok(Drained { size: count, accepts: measured.rate, seconds, before, peak, curve })
 }
 
 /// Looks until all have ended.

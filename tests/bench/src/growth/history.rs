@@ -69,16 +69,16 @@ pub(super) async fn run(site: &Site, found: &mut Findings) -> Result<()> {
 }
 
 /// Starts one, has one dispatch run to its end, and makes a history of it.
-async fn grow(site: &Site, size: u32) -> Result<Grown> {
-    let setup = Setup::new(site, Kind::Postgres, &format!("history-{size}"));
+async fn grow(site: &Site, count: u32) -> Result<Grown> {
+    let setup = Setup::new(site, Kind::Postgres, &format!("history-{count}"));
     let mut running = Running::start(site, &setup).await?;
     let load = Load::new(site, running.endpoint(0), 1, Until::Ended);
     let measured = Load { amount: Amount::Requests(1), ..load }.run(site).await?;
     running.owe(measured.accepted);
     running.audit().await?;
-    fill::fill(&running.database, size).await?;
+    fill::fill(&running.database, count).await?;
     let client = DispatchGatewayClient::connect(running.endpoint(0)).await?;
-    Ok(Grown { size, running, reader: Reader { client, size }, sagas: Vec::new() })
+    Ok(Grown { size: count, running, reader: Reader { client, size: count }, sagas: Vec::new() })
 }
 
 fn sagas(all: &[Grown], goals: &mut Vec<Goal>) -> Vec<String> {

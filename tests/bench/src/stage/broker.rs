@@ -28,16 +28,16 @@ pub(crate) async fn messages(site: &Site) -> Result<f64> {
     let queue = site.queue("raw");
     let out = Connection::connect(&site.settings.amqp, ConnectionProperties::default()).await?;
     let into = Connection::connect(&site.settings.amqp, ConnectionProperties::default()).await?;
-    let (publisher, subscriber) = (out.create_channel().await?, into.create_channel().await?);
-    declare(&publisher, &queue).await?;
+    let (sender, receiver) = (out.create_channel().await?, into.create_channel().await?);
+    declare(&sender, &queue).await?;
     let begin = Instant::now() + site.settings.warm_up();
     let end = begin + site.settings.time();
     let (published, rate) =
-        tokio::join!(publish(&publisher, &queue, end), consume(&subscriber, &queue, begin, end));
+        tokio::join!(publish(&sender, &queue, end), consume(&receiver, &queue, begin, end));
     published?;
     // First what was delivered and not acknowledged goes back.
     into.close(200, "done".into()).await?;
-    publisher.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
+    sender.queue_purge(queue.as_str().into(), QueuePurgeOptions::default()).await?;
     out.close(200, "done".into()).await?;
     rate
 }
