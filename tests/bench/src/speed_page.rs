@@ -121,8 +121,8 @@ fn accepts(book: &Book) -> Section {
     };
     Section {
         title: "Accepts alone",
-        text: "From request to receipt, while nothing is published: a process with role `gateway`, the front of the \
-               reference path."
+        text: "From request to receipt, while nothing is published: a process with role `gateway` whose broker is \
+               away, the front of the reference path."
             .to_owned(),
         columns: columns(&["accepts/s", "p50, ms", "p99, ms"]),
         rows: rows(book, is_accept, cells),
