@@ -29,7 +29,9 @@ async fn main() -> ExitCode {
 }
 
 fn verdict(reports: &[Report]) -> ExitCode {
-    reports.iter().for_each(|report| println!("{}", report.text()));
+    for report in reports {
+        println!("{}", report.text());
+    }
     if reports.iter().all(|report| report.problems.is_empty()) {
         ExitCode::SUCCESS
     } else {
