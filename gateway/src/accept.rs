@@ -21,7 +21,9 @@ use uuid::Uuid;
 use waybill_messaging::{Store, Timestamp, TraceContext, health::Health};
 
 use self::{committer::Committer, load::Load};
-use crate::{content, id::Ids, metrics::Metrics, request::Request, settings::Settings, status::Refusal};
+use crate::{
+    auth::Caller, content, id::Ids, metrics::Metrics, request::Request, settings::Settings, status::Refusal,
+};
 
 /// The promise: what is named here is committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,14 @@ struct Candidate {
     content_hash: [u8; 32],
     body: Bytes,
     trace: TraceContext,
+    caller: Arc<Caller>,
+}
+
+/// What comes with a request, beside its content.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) trace: TraceContext,
+    pub(crate) caller: Arc<Caller>,
 }
 
 /// A request that waits for its commit.
@@ -90,25 +100,25 @@ impl Intake {
     }
 
     /// Accepts `request`, or refuses it at once when the queue is full.
-    pub(crate) async fn accept(&self, request: Request, trace: TraceContext) -> Answer {
-        self.measured(self.accept_now(request, trace)).await
+    pub(crate) async fn accept(&self, request: Request, origin: Origin) -> Answer {
+        self.measured(self.accept_now(request, origin)).await
     }
 
-    async fn accept_now(&self, request: Request, trace: TraceContext) -> Answer {
+    async fn accept_now(&self, request: Request, origin: Origin) -> Answer {
         let room = self.items.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => {
                 Refusal::Full(self.load.retry_after(self.items.max_capacity()))
             }
             mpsc::error::TrySendError::Closed(()) => Refusal::Stopping,
         })?;
-        self.put(room, request, trace).await
+        self.put(room, request, origin).await
     }
 
     /// Accepts `request` as soon as there is room in the queue.
-    pub(crate) async fn accept_when_room(&self, request: Request, trace: TraceContext) -> Answer {
+    pub(crate) async fn accept_when_room(&self, request: Request, origin: Origin) -> Answer {
         let accepting = async {
             let room = self.items.reserve().await.map_err(|_| Refusal::Stopping)?;
-            self.put(room, request, trace).await
+            self.put(room, request, origin).await
         };
         self.measured(accepting).await
     }
@@ -126,7 +136,7 @@ impl Intake {
     }
 
     /// From `send` on the request will be committed, whether or not this future is dropped.
-    async fn put(&self, room: mpsc::Permit<'_, Item>, request: Request, trace: TraceContext) -> Answer {
+    async fn put(&self, room: mpsc::Permit<'_, Item>, request: Request, origin: Origin) -> Answer {
         let id = self.ids.next();
         let candidate = Candidate {
             id,
@@ -134,7 +144,8 @@ impl Intake {
             content_hash: content::hash(&request),
             body: request.encode(),
             request,
-            trace,
+            trace: origin.trace,
+            caller: origin.caller,
         };
         let (answer, answered) = oneshot::channel();
         room.send(Item { candidate, answer });

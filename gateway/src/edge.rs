@@ -1,5 +1,7 @@
 //! What every call passes before its handler, from the outside in: a span that belongs to the caller's
-//! trace, admission, the deadline. The span is outermost, so that it also shows who was turned away.
+//! trace, who calls and whether they may, their own limits, admission, the deadline. The span is outermost, so
+//! that it also shows who was turned away; the limits of one come before those of all, so that nobody takes the
+//! places of others.
 //!
 //! A tower service and not an interceptor, because interceptors see no answer and cannot wait.
 
@@ -23,6 +25,10 @@ use waybill_messaging::TraceContext;
 
 use self::admission::Admission;
 pub(crate) use self::deadline::stamp;
+use crate::{
+    accept::Origin,
+    auth::{Auth, Caller, Place},
+};
 
 pub(crate) type Request = http::Request<Body>;
 type Response = http::Response<Body>;
@@ -32,6 +38,7 @@ type Response = http::Response<Body>;
 pub(crate) struct Edge<S> {
     inner: S,
     admission: Arc<Admission>,
+    auth: Arc<Auth>,
 }
 
 /// What the edge knows of a call, for its handler.
@@ -43,14 +50,16 @@ pub(crate) struct Call {
     pub(crate) trace: TraceContext,
     /// When the caller gives up.
     pub(crate) deadline: Option<Instant>,
+    /// Who makes it.
+    pub(crate) caller: Arc<Caller>,
     /// Held until the call, and for a stream the stream, has ended.
-    _permit: Option<Arc<OwnedSemaphorePermit>>,
+    _places: Option<Arc<(OwnedSemaphorePermit, Place)>>,
 }
 
 impl<S> Edge<S> {
     /// `most` unary calls and `most` streams at the same time.
-    pub(crate) fn new(inner: S, most: u32) -> Self {
-        Self { inner, admission: Arc::new(Admission::new(most)) }
+    pub(crate) fn new(inner: S, most: u32, auth: &Arc<Auth>) -> Self {
+        Self { inner, admission: Arc::new(Admission::new(most)), auth: Arc::clone(auth) }
     }
 }
 
@@ -75,22 +84,26 @@ where
         // The one that said it was ready is the one to be called.
         let next = self.inner.clone();
         let inner = mem::replace(&mut self.inner, next);
-        let admission = Arc::clone(&self.admission);
-        Box::pin(async move { Ok(handle(inner, &admission, request).await) })
+        let (admission, auth) = (Arc::clone(&self.admission), Arc::clone(&self.auth));
+        Box::pin(async move { Ok(handle(inner, &admission, &auth, request).await) })
     }
 }
 
-async fn handle<S>(inner: S, admission: &Admission, mut request: Request) -> Response
+async fn handle<S>(inner: S, admission: &Admission, auth: &Auth, mut request: Request) -> Response
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
     let is_stream = admission::is_stream(request.uri().path());
     let (span, trace) = trace::begin(&request);
     let through = async {
+        let caller = auth.admit(request.uri().path(), request.headers(), request.extensions()).await?;
+        trace::called_by(&span, &caller);
+        let place = caller.enter(is_stream)?;
         let permit = admission.enter(is_stream)?;
         let arrived = deadline::arrived(&request);
         let deadline = deadline::take(request.headers_mut(), arrived)?;
-        let call = Call { span: span.clone(), trace, deadline, _permit: Some(Arc::new(permit)) };
+        let places = Some(Arc::new((permit, place)));
+        let call = Call { span: span.clone(), trace, deadline, caller, _places: places };
         request.extensions_mut().insert(call);
         deadline::hold(deadline, inner, request).await
     };
@@ -109,8 +122,14 @@ impl Call {
             span: Span::none(),
             trace: TraceContext::default(),
             deadline: None,
-            _permit: None,
+            caller: Arc::new(Caller::unknown()),
+            _places: None,
         })
+    }
+
+    /// What a request that it brings comes with.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { trace: self.trace.clone(), caller: Arc::clone(&self.caller) }
     }
 
     /// Waits for the deadline; for ever where there is none.

@@ -1,11 +1,12 @@
 //! Waybill's gRPC edge.
 //!
-//! A request flows: `edge` (span, admission, deadline) → `service` (one file per RPC) → `request`
+//! A request flows: `edge` (span, `auth`, admission, deadline) → `service` (one file per RPC) → `request`
 //! (parsed, or refused with every violation) → `accept` (group commit: row and outbox message in one
 //! transaction) → receipt. Everything else only reads: `row` and `waybill_saga::read`, put together by
 //! `view`. `reconcile` sends again what the broker may have lost.
 
 mod accept;
+pub mod auth;
 mod cancel;
 mod content;
 mod desk;

@@ -52,7 +52,7 @@ impl Metrics {
         self.requests.add(match answer {
             Ok(receipt) if receipt.duplicate => [0, 1, 0, 0, 0],
             Ok(_) => [1, 0, 0, 0, 0],
-            Err(Refusal::MessageReused(_) | Refusal::OrderTaken(_)) => [0, 0, 1, 0, 0],
+            Err(Refusal::MessageReused(_) | Refusal::OrderTaken(_) | Refusal::Taken(..)) => [0, 0, 1, 0, 0],
             Err(Refusal::Full(_)) => [0, 0, 0, 1, 0],
             Err(Refusal::Stopping | Refusal::Store(_)) => [0, 0, 0, 0, 1],
         });

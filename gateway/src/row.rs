@@ -10,7 +10,7 @@ use crate::request::{self, Money, Request};
 /// statements sort by it.
 pub(crate) const COLUMNS: &str = "d.dispatch_id, d.message_id, d.order_id, d.customer_id, \
      d.destination_code, d.parcel_count, d.currency_code, d.minor_units, d.requested_at, d.accepted_at, \
-     d.traceparent, d.tracestate";
+     d.traceparent, d.tracestate, d.client";
 
 /// One accepted dispatch.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) accepted_at: Timestamp,
     /// Where it was accepted.
     pub(crate) trace: TraceContext,
+    /// Who asked for it; empty where nobody had to say.
+    pub(crate) client: String,
 }
 
 /// How a dispatch is named.
@@ -51,14 +53,20 @@ impl Key {
     }
 }
 
-/// The dispatch of that name.
-pub(crate) async fn find(store: &Store, key: &Key) -> Result<Option<Row>, StoreError> {
+/// The dispatch of that name; with an owner, only among what is theirs.
+pub(crate) async fn find(store: &Store, key: &Key, owner: Option<&str>) -> Result<Option<Row>, StoreError> {
     let (column, value) = key.parts();
+    let mut params = vec![value.into()];
+    let mut is_theirs = "";
+    if let Some(owner) = owner {
+        params.push(owner.into());
+        is_theirs = "AND d.client = $2 ";
+    }
     let sql = format!(
-        "SELECT {COLUMNS} FROM dispatches d WHERE d.{column} = $1 \
+        "SELECT {COLUMNS} FROM dispatches d WHERE d.{column} = $1 {is_theirs}\
          ORDER BY d.superseded_at IS NULL DESC, d.dispatch_id DESC LIMIT 1"
     );
-    let rows = store.query(&sql, vec![value.into()]).await?;
+    let rows = store.query(&sql, params).await?;
     rows.first().map(read).transpose()
 }
 
@@ -86,5 +94,6 @@ fn parse(row: &QueryResult) -> Result<Row, DbErr> {
         request,
         accepted_at: moment(9)?,
         trace: TraceContext { traceparent: row.try_get_by_index(10)?, tracestate: row.try_get_by_index(11)? },
+        client: row.try_get_by_index(12)?,
     })
 }

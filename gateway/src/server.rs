@@ -21,6 +21,7 @@ use waybill_saga::Definitions;
 
 use crate::{
     accept::Intake,
+    auth::{self, Auth},
     desk::Desk,
     edge::{self, Edge},
     listen::Listener,
@@ -38,6 +39,7 @@ pub struct Gateway {
     definitions: Definitions,
     health: Health,
     desk: Desk,
+    auth: auth::Settings,
     ready: Option<watch::Receiver<bool>>,
 }
 
@@ -46,13 +48,21 @@ impl Gateway {
     /// It reports itself to `health` as `gateway`.
     pub fn new(settings: Settings, store: Store, definitions: Definitions, health: Health) -> Self {
         let desk = Desk::new(vec![("common", store.clone())], settings.inbox_retention);
-        Self { settings, store, definitions, health, desk, ready: None }
+        let auth = auth::Settings::default();
+        Self { settings, store, definitions, health, desk, auth, ready: None }
     }
 
     /// Names every database that has dead letters; without it that is the gateway's own, `common`.
     #[must_use]
     pub fn with_databases(mut self, databases: Vec<(&'static str, Store)>) -> Self {
         self.desk = Desk::new(databases, self.settings.inbox_retention);
+        self
+    }
+
+    /// Asks clients who they are, and limits each. Without it everybody may do everything.
+    #[must_use]
+    pub fn guarded_by(mut self, auth: auth::Settings) -> Self {
+        self.auth = auth;
         self
     }
 
@@ -92,7 +102,11 @@ impl Gateway {
             health: self.health.clone(),
             desk: self.desk.clone(),
         };
-        let router = router(&self.settings, service, operator).add_service(health_service);
+        let auth = Arc::new(Auth::new(self.auth));
+        let (guard, stopped) = (Arc::clone(&auth), loops_stop.clone());
+        tasks.spawn(async move { guard.run(&stopped).await });
+        // Whoever watches over a process may always ask how it is.
+        let router = router(&self.settings, &auth, service, operator).add_service(health_service);
         let serving = router.serve_with_incoming_shutdown(listener, shutdown);
         let (outcome, deadline) = drain(serving, &stop, drain_timeout).await;
         intake_closing.cancel();
@@ -153,7 +167,12 @@ async fn drain(
 
 type Stamp = MapRequestLayer<fn(edge::Request) -> edge::Request>;
 
-fn router(settings: &Settings, service: Service, operator: Operator) -> Router<Stack<Stamp, Identity>> {
+fn router(
+    settings: &Settings,
+    auth: &Arc<Auth>,
+    service: Service,
+    operator: Operator,
+) -> Router<Stack<Stamp, Identity>> {
     let gateway = DispatchGatewayServer::new(service).max_decoding_message_size(settings.max_message_bytes);
     let operator =
         DispatchOperatorServer::new(operator).max_decoding_message_size(settings.max_message_bytes);
@@ -167,9 +186,9 @@ fn router(settings: &Settings, service: Service, operator: Operator) -> Router<S
         .http2_keepalive_timeout(Some(settings.keepalive_timeout))
         .http2_max_header_list_size(settings.max_header_bytes)
         .layer(Stamp::new(edge::stamp))
-        .add_service(Edge::new(gateway, settings.max_streams))
+        .add_service(Edge::new(gateway, settings.max_streams, auth))
         // With room of its own: an operator is not kept out by a crowd.
-        .add_service(Edge::new(operator, settings.max_streams));
+        .add_service(Edge::new(operator, settings.max_streams, auth));
     // Both: grpcurl up to 1.8.7 knows only v1alpha, newer tools ask for v1 first.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -178,11 +197,11 @@ fn router(settings: &Settings, service: Service, operator: Operator) -> Router<S
     };
     // The descriptors are compiled in; the tests ask both services, so that they cannot be malformed.
     match reflection().build_v1() {
-        Ok(v1) => router = router.add_service(v1),
+        Ok(v1) => router = router.add_service(Edge::new(v1, settings.max_streams, auth)),
         Err(error) => tracing::error!(%error, "no reflection"),
     }
     match reflection().build_v1alpha() {
-        Ok(v1alpha) => router = router.add_service(v1alpha),
+        Ok(v1alpha) => router = router.add_service(Edge::new(v1alpha, settings.max_streams, auth)),
         Err(error) => tracing::error!(%error, "no reflection (v1alpha)"),
     }
     router

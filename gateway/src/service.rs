@@ -74,7 +74,8 @@ impl DispatchGateway for Service {
         &self,
         request: Request<v1::ListDispatchesRequest>,
     ) -> Result<Response<v1::ListDispatchesResponse>, Status> {
-        list_dispatches::handle(self, request.into_inner()).await.map(Response::new)
+        let call = Call::of(&request);
+        list_dispatches::handle(self, &call, request.into_inner()).await.map(Response::new)
     }
 
     async fn watch_dispatch(
@@ -95,9 +96,11 @@ impl DispatchGateway for Service {
 }
 
 impl Service {
-    /// The row of that name, or `NOT_FOUND`.
-    async fn row(&self, key: &Key) -> Result<row::Row, Status> {
-        let row = row::find(&self.store, key).await.map_err(|error| status::read_failed(&error))?;
+    /// The row of that name, or `NOT_FOUND`: also where it is none of the caller's business.
+    async fn row(&self, call: &Call, key: &Key) -> Result<row::Row, Status> {
+        let row = row::find(&self.store, key, call.caller.owner())
+            .await
+            .map_err(|error| status::read_failed(&error))?;
         let (name, value) = key.parts();
         row.ok_or_else(|| status::not_found(name, value))
     }

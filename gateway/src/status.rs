@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
     MessageReused(First),
     /// Its order has a dispatch that is not cancelled.
     OrderTaken(First),
+    /// The id is another client's, of whom this one may know nothing more. Name of the field, and the id.
+    Taken(&'static str, String),
     /// Too many requests wait; there should be room after this long.
     Full(Duration),
     /// This process takes no more requests.
@@ -49,6 +51,7 @@ impl From<Refusal> for Status {
                 let reason = format!("order {:?} has a live dispatch already", first.order_id);
                 already_exists(first, &reason)
             }
+            Refusal::Taken(field, id) => Self::already_exists(format!("{field} {id:?} is taken")),
             Refusal::Full(pause) => exhausted("too many requests wait to be committed", pause),
             Refusal::Stopping => {
                 Self::unavailable("shutting down: nothing was accepted, ask again elsewhere")
@@ -70,6 +73,16 @@ fn already_exists(first: First, reason: &str) -> Status {
 /// `RESOURCE_EXHAUSTED`, worth asking again after `pause`. Nothing was done.
 pub(crate) fn exhausted(message: &str, pause: Duration) -> Status {
     Status::with_error_details(Code::ResourceExhausted, message, ErrorDetails::with_retry_info(Some(pause)))
+}
+
+/// Nobody can tell yet whether a JWT is good.
+pub(crate) fn no_keys() -> Status {
+    let details = ErrorDetails::with_retry_info(Some(OUTAGE_PAUSE));
+    Status::with_error_details(
+        Code::Unavailable,
+        "the keys of the tokens' issuer cannot be read just now",
+        details,
+    )
 }
 
 /// The deadline has passed; what was under way goes on.

@@ -31,6 +31,7 @@ pub(crate) fn summary(row: Row, instance: Option<&InstanceView>) -> v1::Dispatch
         version: instance.map_or(0, |i| i.version),
         saga: instance.map(|i| i.definition.clone()).unwrap_or_default(),
         trace_id: row.trace.trace_id().to_owned(),
+        client: row.client,
         ..v1::Dispatch::default()
     }
 }

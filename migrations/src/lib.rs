@@ -15,6 +15,7 @@ mod m0007_saga_versions;
 mod m0008_capture;
 mod m0009_operator;
 mod m0010_dead_letter_desk;
+mod m0011_client;
 mod plain;
 
 use plain::Plain;
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Plain::boxed("m0008_capture", m0008_capture::STATEMENTS),
             Plain::boxed("m0009_operator", m0009_operator::STATEMENTS),
             Plain::boxed("m0010_dead_letter_desk", m0010_dead_letter_desk::STATEMENTS),
+            Plain::boxed("m0011_client", m0011_client::STATEMENTS),
         ]
     }
 }

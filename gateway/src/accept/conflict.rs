@@ -9,11 +9,11 @@ use waybill_saga::{InstanceState, read};
 use super::{Answer, Candidate, Receipt};
 use crate::status::{First, Refusal};
 
-const BY_MESSAGE: &str = "SELECT d.dispatch_id, d.message_id, d.order_id, d.content_hash, d.accepted_at \
+const BY_MESSAGE: &str = "SELECT d.dispatch_id, d.message_id, d.order_id, d.content_hash, d.accepted_at, d.client \
      FROM dispatches d JOIN v ON d.message_id = v.id";
 
-const LIVE_BY_ORDER: &str = "SELECT d.dispatch_id, d.message_id, d.order_id, d.content_hash, d.accepted_at \
-     FROM dispatches d JOIN v ON d.order_id = v.id WHERE d.superseded_at IS NULL";
+const LIVE_BY_ORDER: &str = "SELECT d.dispatch_id, d.message_id, d.order_id, d.content_hash, d.accepted_at, \
+     d.client FROM dispatches d JOIN v ON d.order_id = v.id WHERE d.superseded_at IS NULL";
 
 /// Of two transactions that see the same cancelled dispatch one marks it; the other then finds its
 /// successor.
@@ -25,6 +25,7 @@ struct Earlier {
     first: First,
     content_hash: Vec<u8>,
     accepted_at: Timestamp,
+    client: String,
 }
 
 /// Answers those of `skipped` that somebody came before, and returns those that may be inserted now.
@@ -51,7 +52,7 @@ pub(super) async fn resolve(
     for index in others {
         match live.get(&request(index).order_id) {
             Some(earlier) if !gave_way.contains(&earlier.first.dispatch_id) => {
-                answers[index] = Some(Err(Refusal::OrderTaken(earlier.first.clone())));
+                answers[index] = Some(Err(order_taken(&candidates[index], earlier)));
             }
             // Its way is free: the one before was cancelled, or has been superseded by now.
             Some(_) | None => open.push(index),
@@ -61,11 +62,22 @@ pub(super) async fn resolve(
 }
 
 fn asked_again(candidate: &Candidate, earlier: &Earlier) -> Answer {
+    if !candidate.caller.sees(&earlier.client) {
+        return Err(Refusal::Taken("message_id", candidate.request.message_id.clone()));
+    }
     if earlier.content_hash != candidate.content_hash {
         return Err(Refusal::MessageReused(earlier.first.clone()));
     }
     let dispatch_id = earlier.first.dispatch_id.clone();
     Ok(Receipt { dispatch_id, accepted_at: earlier.accepted_at, duplicate: true })
+}
+
+fn order_taken(candidate: &Candidate, earlier: &Earlier) -> Refusal {
+    if candidate.caller.sees(&earlier.client) {
+        Refusal::OrderTaken(earlier.first.clone())
+    } else {
+        Refusal::Taken("order_id", candidate.request.order_id.clone())
+    }
 }
 
 /// Marks those of `live` whose saga ended compensated, and names them.
@@ -111,5 +123,10 @@ fn read_earlier(row: &QueryResult) -> Result<Earlier, DbErr> {
         order_id: row.try_get_by_index(2)?,
     };
     let accepted_at = Timestamp::from_micros(row.try_get_by_index(4)?);
-    Ok(Earlier { first, content_hash: row.try_get_by_index(3)?, accepted_at })
+    Ok(Earlier {
+        first,
+        content_hash: row.try_get_by_index(3)?,
+        accepted_at,
+        client: row.try_get_by_index(5)?,
+    })
 }

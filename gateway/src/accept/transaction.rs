@@ -28,14 +28,15 @@ const COLUMNS: &[(&str, Column)] = &[
     ("content_hash", Column::Bytes),
     ("traceparent", Column::Text),
     ("tracestate", Column::Text),
+    ("client", Column::Text),
 ];
 
 // `WHERE true`: without it SQLite takes ON for a join.
 const INSERT: &str = "INSERT INTO dispatches (dispatch_id, message_id, order_id, customer_id, \
      destination_code, parcel_count, currency_code, minor_units, requested_at, content_hash, traceparent, \
-     tracestate, accepted_at) \
+     tracestate, client, accepted_at) \
      SELECT dispatch_id, message_id, order_id, customer_id, destination_code, parcel_count, currency_code, \
-     minor_units, requested_at, content_hash, traceparent, tracestate, $1 FROM v WHERE true \
+     minor_units, requested_at, content_hash, traceparent, tracestate, client, $1 FROM v WHERE true \
      ON CONFLICT DO NOTHING RETURNING dispatch_id";
 
 /// Accepts a range of a batch, each request or the refusal of it.
@@ -110,6 +111,7 @@ fn row(candidate: &Candidate) -> Vec<Value> {
         candidate.content_hash.to_vec().into(),
         candidate.trace.traceparent.as_str().into(),
         candidate.trace.tracestate.as_str().into(),
+        candidate.caller.name().into(),
     ]
 }
 

@@ -11,8 +11,13 @@ use crate::status;
 /// Calls are short: after this long many of them have ended.
 const PAUSE: Duration = Duration::from_millis(200);
 /// RPCs that last as long as their client likes.
-const STREAMS: [&str; 4] =
-    ["/RequestDispatches", "/WatchDispatch", "/ReplayDeadLetters", "/DiscardDeadLetters"];
+const STREAMS: [&str; 5] = [
+    "/RequestDispatches",
+    "/WatchDispatch",
+    "/ReplayDeadLetters",
+    "/DiscardDeadLetters",
+    "/ServerReflectionInfo",
+];
 
 /// Room for calls, and apart from it room for streams.
 pub(super) struct Admission {

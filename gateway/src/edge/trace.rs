@@ -7,14 +7,16 @@ use tracing::{Span, field::Empty};
 use waybill_messaging::TraceContext;
 
 use super::Request;
-use crate::status;
+use crate::{auth::Caller, status};
 
 /// Longest `tracestate` that is passed on: what W3C Trace Context asks for at least.
 const MAX_STATE: usize = 512;
+/// Longer than any method's name with its service.
+const MAX_METHOD: usize = 100;
 
 /// The span of a call and the context that messages are created in.
 pub(super) fn begin(request: &Request) -> (Span, TraceContext) {
-    let method = request.uri().path().trim_start_matches('/');
+    let method = method(request.uri().path());
     let span = tracing::info_span!(
         "gateway.rpc",
         otel.name = method,
@@ -23,6 +25,7 @@ pub(super) fn begin(request: &Request) -> (Span, TraceContext) {
         rpc.system.name = "grpc",
         rpc.method = method,
         rpc.response.status_code = Empty,
+        client = Empty,
         message_id = Empty,
         dispatch_id = Empty,
         trace_id = Empty,
@@ -35,6 +38,20 @@ pub(super) fn begin(request: &Request) -> (Span, TraceContext) {
         span.record("trace_id", trace.trace_id());
     }
     (span, trace)
+}
+
+/// Records who calls, where that is known.
+pub(super) fn called_by(span: &Span, caller: &Caller) {
+    if !caller.name().is_empty() {
+        span.record("client", caller.name());
+    }
+}
+
+/// The method of that path. A caller may put anything there, and names of spans are few.
+fn method(path: &str) -> &str {
+    let method = path.trim_start_matches('/');
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'/';
+    if method.len() <= MAX_METHOD && method.bytes().all(is_plain) { method } else { "_OTHER" }
 }
 
 /// Records the status of an answer. That of a stream comes later, unless it was refused at once.
@@ -107,6 +124,19 @@ mod tests {
         headers.insert("tracestate", "vendor=1".parse().unwrap());
         let expected = TraceContext { traceparent: GOOD.into(), tracestate: "vendor=1".into() };
         assert_eq!(incoming(&headers), expected);
+    }
+
+    #[test]
+    fn a_method_that_nobody_could_have_named_so_has_no_name() {
+        assert_eq!(
+            method("/dispatch.v1.DispatchGateway/GetDispatch"),
+            "dispatch.v1.DispatchGateway/GetDispatch"
+        );
+        for path in
+            ["/dispatch.v1.DispatchGateway/a%0Ab", "/dispatch.v1.DispatchGateway/<b>", &"/x".repeat(51)]
+        {
+            assert_eq!(method(path), "_OTHER");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) async fn handle(
     check(&dispatch_id, &reason)?;
     call.span.record("dispatch_id", dispatch_id.as_str());
     let watched = service.versions.watch(&dispatch_id);
-    let row = service.row(&Key::Dispatch(dispatch_id.clone())).await?;
+    let row = service.row(call, &Key::Dispatch(dispatch_id.clone())).await?;
     let before = service.instance(&dispatch_id).await?;
     let instance = match decision(&dispatch_id, before.as_ref())? {
         Decision::GoesBack => before,

@@ -11,7 +11,7 @@ pub(super) async fn handle(
     call: &Call,
     request: v1::GetDispatchRequest,
 ) -> Result<v1::Dispatch, Status> {
-    let row = service.row(&parse(request)?).await?;
+    let row = service.row(call, &parse(request)?).await?;
     call.span.record("dispatch_id", row.dispatch_id.as_str());
     let instance = service.instance(&row.dispatch_id).await?;
     service.whole(row, instance.as_ref()).await

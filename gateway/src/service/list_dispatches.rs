@@ -9,17 +9,18 @@ use waybill_saga::read;
 
 use self::filter::Filter;
 use super::Service;
-use crate::{page_token, row, status, view, violations::Violations};
+use crate::{edge::Call, page_token, row, status, view, violations::Violations};
 
 const DEFAULT_SIZE: i32 = 50;
 const MAX_SIZE: i32 = 1_000;
 
 pub(super) async fn handle(
     service: &Service,
+    call: &Call,
     request: v1::ListDispatchesRequest,
 ) -> Result<v1::ListDispatchesResponse, Status> {
     let mut wrong = Violations::default();
-    let filter = Filter::parse(&request, &mut wrong);
+    let filter = Filter::parse(&request, call.caller.owner(), &mut wrong);
     let in_range = (0..=MAX_SIZE).contains(&request.page_size);
     wrong.check(in_range, "page_size", "must be 1 to 1000, or 0 for 50");
     let hash = filter.hash();

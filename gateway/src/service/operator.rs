@@ -41,13 +41,13 @@ pub(crate) struct Operator {
 
 /// The fields that all verbs on one dispatch have.
 macro_rules! order {
-    ($request:expr, $verb:expr) => {{
+    ($call:expr, $request:expr, $verb:expr) => {{
         let request = $request;
         verbs::Order {
             dispatch_id: request.dispatch_id,
             version: request.version,
             reason: request.reason,
-            operator: request.operator,
+            operator: $call.caller.acting_as(request.operator),
             verb: $verb,
         }
     }};
@@ -60,7 +60,7 @@ impl DispatchOperator for Operator {
 
     async fn retry_step(&self, request: Request<v1::RetryStepRequest>) -> Answered<v1::Dispatch> {
         let call = Call::of(&request);
-        let order = order!(request.into_inner(), Ok(Verb::Retry));
+        let order = order!(call, request.into_inner(), Ok(Verb::Retry));
         verbs::handle(self, &call, order).await.map(Response::new)
     }
 
@@ -71,7 +71,7 @@ impl DispatchOperator for Operator {
             v1::StepResult::Refused => Ok(Verb::Skip(Answer::Refused)),
             v1::StepResult::Unspecified => Err(("result", "must be STEP_RESULT_DONE or STEP_RESULT_REFUSED")),
         };
-        verbs::handle(self, &call, order!(request.into_inner(), verb)).await.map(Response::new)
+        verbs::handle(self, &call, order!(call, request.into_inner(), verb)).await.map(Response::new)
     }
 
     async fn compensate_dispatch(
@@ -79,13 +79,13 @@ impl DispatchOperator for Operator {
         request: Request<v1::CompensateDispatchRequest>,
     ) -> Answered<v1::Dispatch> {
         let call = Call::of(&request);
-        let order = order!(request.into_inner(), Ok(Verb::Compensate));
+        let order = order!(call, request.into_inner(), Ok(Verb::Compensate));
         verbs::handle(self, &call, order).await.map(Response::new)
     }
 
     async fn force_complete(&self, request: Request<v1::ForceCompleteRequest>) -> Answered<v1::Dispatch> {
         let call = Call::of(&request);
-        let order = order!(request.into_inner(), Ok(Verb::ForceComplete));
+        let order = order!(call, request.into_inner(), Ok(Verb::ForceComplete));
         verbs::handle(self, &call, order).await.map(Response::new)
     }
 
@@ -102,11 +102,13 @@ impl DispatchOperator for Operator {
     }
 
     async fn pause(&self, request: Request<v1::PauseRequest>) -> Answered<v1::PauseStatus> {
-        pauses::pause(&self.service, request.into_inner()).await.map(Response::new)
+        let request = acting(request, |request| &mut request.operator);
+        pauses::pause(&self.service, request).await.map(Response::new)
     }
 
     async fn resume(&self, request: Request<v1::ResumeRequest>) -> Answered<v1::PauseStatus> {
-        pauses::resume(&self.service, request.into_inner()).await.map(Response::new)
+        let request = acting(request, |request| &mut request.operator);
+        pauses::resume(&self.service, request).await.map(Response::new)
     }
 
     async fn list_pauses(&self, _: Request<v1::ListPausesRequest>) -> Answered<v1::ListPausesResponse> {
@@ -144,7 +146,7 @@ impl DispatchOperator for Operator {
     ) -> Answered<letters::Progress> {
         let call = Call::of(&request);
         let v1::ReplayDeadLettersRequest { filter, all, reason, operator, dry_run, rate } =
-            request.into_inner();
+            acting(request, |request| &mut request.operator);
         let order = letters::Order { how: How::Replay, filter, all, reason, operator, dry_run, rate };
         letters::open(self, call, order).await.map(Response::new)
     }
@@ -153,7 +155,8 @@ impl DispatchOperator for Operator {
         &self,
         request: Request<v1::EditDeadLetterRequest>,
     ) -> Answered<v1::DeadLetter> {
-        letters::edit(&self.desk, request.into_inner()).await.map(Response::new)
+        let request = acting(request, |request| &mut request.operator);
+        letters::edit(&self.desk, request).await.map(Response::new)
     }
 
     async fn discard_dead_letters(
@@ -161,13 +164,23 @@ impl DispatchOperator for Operator {
         request: Request<v1::DiscardDeadLettersRequest>,
     ) -> Answered<letters::Progress> {
         let call = Call::of(&request);
-        let v1::DiscardDeadLettersRequest { filter, all, reason, operator, dry_run } = request.into_inner();
+        let v1::DiscardDeadLettersRequest { filter, all, reason, operator, dry_run } =
+            acting(request, |request| &mut request.operator);
         let order = letters::Order { how: How::Discard, filter, all, reason, operator, dry_run, rate: 0 };
         letters::open(self, call, order).await.map(Response::new)
     }
 }
 
 type Answered<T> = Result<Response<T>, Status>;
+
+/// The request, under the name of whoever makes it: where that is known, what they claim does not count.
+fn acting<T>(request: Request<T>, operator: impl FnOnce(&mut T) -> &mut String) -> T {
+    let caller = Call::of(&request).caller;
+    let mut request = request.into_inner();
+    let operator = operator(&mut request);
+    *operator = caller.acting_as(std::mem::take(operator));
+    request
+}
 
 /// A reason and a name, as every verb needs them.
 fn check_why(wrong: &mut Violations, reason: &str, operator: &str) {

@@ -11,11 +11,12 @@ pub(super) async fn handle(
     call: &Call,
     wire: v1::DispatchRequested,
 ) -> Result<v1::DispatchReceipt, Status> {
-    call.span.record("message_id", wire.message_id.as_str());
     let request =
         Request::parse(wire, service.store.clock().now()).inspect_err(|_| service.intake.refused_unread())?;
+    // Not before: what is refused could be of any size.
+    call.span.record("message_id", request.message_id.as_str());
     let message_id = request.message_id.clone();
-    let receipt = service.intake.accept(request, call.trace.clone()).await?;
+    let receipt = service.intake.accept(request, call.origin()).await?;
     call.span.record("dispatch_id", receipt.dispatch_id.as_str());
     Ok(to_wire(message_id, receipt))
 }

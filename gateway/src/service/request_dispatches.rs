@@ -10,11 +10,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 use tracing::Instrument;
-use waybill_messaging::TraceContext;
 use waybill_proto::v1::{DispatchReceipt, DispatchRequested};
 
 use super::{Service, request_dispatch};
-use crate::{edge::Call, request::Request, status};
+use crate::{accept::Receipt, edge::Call, request::Request, status};
 
 type Receipts = mpsc::Sender<Result<DispatchReceipt, Status>>;
 type InFlight<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = DispatchReceipt> + Send + 'a>>>;
@@ -54,7 +53,7 @@ async fn run(
             }
             item = inbound.message(), if end.is_none() && in_flight.len() < service.stream_window => {
                 match item {
-                    Ok(Some(wire)) => in_flight.push(Box::pin(accept(service, call.trace.clone(), wire))),
+                    Ok(Some(wire)) => in_flight.push(Box::pin(accept(service, call, wire))),
                     Ok(None) => end = Some(Ok(())),
                     Err(malformed) => end = Some(Err(malformed)),
                 }
@@ -82,20 +81,21 @@ async fn cut_short(service: &Service, call: &Call) -> Status {
 }
 
 /// An error here is the item's, and part of its receipt.
-async fn accept(service: &Service, trace: TraceContext, wire: DispatchRequested) -> DispatchReceipt {
+async fn accept(service: &Service, call: &Call, wire: DispatchRequested) -> DispatchReceipt {
     let message_id = wire.message_id.clone();
-    let outcome = match Request::parse(wire, service.store.clock().now()) {
-        Ok(request) => service.intake.accept_when_room(request, trace).await.map_err(Status::from),
-        Err(status) => {
-            service.intake.refused_unread();
-            Err(status)
-        }
-    };
-    match outcome {
+    match try_accept(service, call, wire).await {
         Ok(receipt) => request_dispatch::to_wire(message_id, receipt),
         Err(error) => {
             let error = Some(status::to_wire(&error));
             DispatchReceipt { message_id, error, ..DispatchReceipt::default() }
         }
     }
+}
+
+async fn try_accept(service: &Service, call: &Call, wire: DispatchRequested) -> Result<Receipt, Status> {
+    // Held until the item is answered.
+    let _place = call.caller.message()?;
+    let request =
+        Request::parse(wire, service.store.clock().now()).inspect_err(|_| service.intake.refused_unread())?;
+    Ok(service.intake.accept_when_room(request, call.origin()).await?)
 }

@@ -40,7 +40,7 @@ pub(super) async fn open(
     call.span.record("dispatch_id", dispatch_id.as_str());
     // Watched from before the first look.
     let versions = service.versions.watch(&dispatch_id);
-    service.row(&Key::Dispatch(dispatch_id.clone())).await?;
+    service.row(&call, &Key::Dispatch(dispatch_id.clone())).await?;
     let (transitions, outbound) = mpsc::channel(WINDOW);
     let span = call.span.clone();
     let watcher = Watcher { service, call, dispatch_id, sent: AtomicU64::new(after_version), transitions };

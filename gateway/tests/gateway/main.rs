@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test crate")]
 
 mod accept;
+mod auth;
+mod callers;
 mod cancel;
+mod connections;
 mod edge;
 mod get;
+mod hostile;
+mod jwt;
 mod letters;
 mod limits;
 mod list;

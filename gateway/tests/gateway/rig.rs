@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Channel};
 use waybill_gateway::{
-    Gateway, Settings,
+    Gateway, Settings, auth,
     listen::{Limits, Listener},
 };
 use waybill_messaging::{Clock, Store, StoreSettings, Timestamp, health::Health, relay};
@@ -35,6 +35,7 @@ pub(crate) struct Rig {
     pub(crate) stop: CancellationToken,
     pub(crate) served: JoinHandle<Result<(), tonic::transport::Error>>,
     settings: Settings,
+    auth: auth::Settings,
 }
 
 pub(crate) fn settings() -> Settings {
@@ -76,17 +77,23 @@ impl Rig {
     }
 
     pub(crate) async fn with(database: TestDatabase, settings: Settings) -> Self {
-        Self::serve(database, settings, Clock::stopped_at(now()), &[]).await
+        Self::serve(database, settings, auth::Settings::default(), Clock::stopped_at(now()), &[]).await
+    }
+
+    /// One that asks its clients who they are, or limits them.
+    pub(crate) async fn guarded(database: TestDatabase, auth: auth::Settings) -> Self {
+        Self::serve(database, settings(), auth, Clock::stopped_at(now()), &[]).await
     }
 
     /// With the databases of participants that have one of their own.
     pub(crate) async fn beside(database: TestDatabase, others: &[(&'static str, &TestDatabase)]) -> Self {
-        Self::serve(database, settings(), Clock::stopped_at(now()), others).await
+        Self::serve(database, settings(), auth::Settings::default(), Clock::stopped_at(now()), others).await
     }
 
     async fn serve(
         database: TestDatabase,
         settings: Settings,
+        auth: auth::Settings,
         clock: Clock,
         others: &[(&'static str, &TestDatabase)],
     ) -> Self {
@@ -98,16 +105,16 @@ impl Rig {
             databases.push((name, open(other, &clock).await));
         }
         let gateway = Gateway::new(settings.clone(), store, definitions(), health.clone());
-        let gateway = gateway.with_databases(databases);
+        let gateway = gateway.with_databases(databases).guarded_by(auth.clone());
         let served = tokio::spawn(gateway.serve(listener, stop.clone(), PATIENCE));
         let client = connect(address).await;
-        Self { database, client, clock, health, address, stop, served, settings }
+        Self { database, client, clock, health, address, stop, served, settings, auth }
     }
 
     /// The same database and clock, served by the next process.
     pub(crate) async fn restart(self) -> Self {
-        let (settings, clock) = (self.settings.clone(), self.clock.clone());
-        Self::serve(self.end().await, settings, clock, &[]).await
+        let (settings, auth, clock) = (self.settings.clone(), self.auth.clone(), self.clock.clone());
+        Self::serve(self.end().await, settings, auth, clock, &[]).await
     }
 
     /// Stops the gateway, which has to go by itself.

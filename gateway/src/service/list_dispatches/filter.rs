@@ -24,12 +24,18 @@ pub(super) struct Filter {
     states: BTreeSet<i32>,
     order_id: String,
     customer_id: String,
+    /// The one whose dispatches are shown; `None`: everybody's.
+    owner: Option<String>,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
 }
 
 impl Filter {
-    pub(super) fn parse(request: &v1::ListDispatchesRequest, wrong: &mut Violations) -> Self {
+    pub(super) fn parse(
+        request: &v1::ListDispatchesRequest,
+        owner: Option<&str>,
+        wrong: &mut Violations,
+    ) -> Self {
         let is_state = |state: &i32| {
             DispatchState::try_from(*state).is_ok_and(|state| state != DispatchState::Unspecified)
         };
@@ -45,6 +51,7 @@ impl Filter {
             states: request.states.iter().copied().collect(),
             order_id: request.order_id.clone(),
             customer_id: request.customer_id.clone(),
+            owner: owner.map(str::to_owned),
             from: moment("accepted_from", request.accepted_from.as_ref()),
             to: moment("accepted_to", request.accepted_to.as_ref()),
         }
@@ -93,6 +100,10 @@ impl Filter {
         }
         if !self.customer_id.is_empty() {
             add("d.customer_id =", self.customer_id.as_str().into());
+        }
+        if let Some(owner) = &self.owner {
+            // The first half is there for the index, which has it too.
+            add("d.client <> '' AND d.client =", owner.as_str().into());
         }
         if let Some(from) = self.from {
             add("{id} >=", id::floor(from.minus(QUEUED_AT_MOST)).into());

@@ -28,7 +28,7 @@ pub(super) async fn handle(
     request: v1::ExplainDispatchRequest,
 ) -> Result<v1::Explanation, Status> {
     let service = &operator.service;
-    let row = service.row(&parse(request)?).await?;
+    let row = service.row(call, &parse(request)?).await?;
     call.span.record("dispatch_id", row.dispatch_id.as_str());
     let failed = |error| status::read_failed(&error);
     let instance = operate::instance(&service.store, &row.dispatch_id).await.map_err(failed)?;

@@ -6,7 +6,10 @@ use waybill_proto::v1;
 use waybill_saga::pause::{self, Pause, Resume, Scope, SetPause};
 
 use super::{MAX_RATE, check_why};
-use crate::{service::Service, status, time, violations::Violations};
+use crate::{request::MAX_ID, service::Service, status, time, violations::Violations};
+
+/// The longest scope is that of a dispatch.
+const MAX_SCOPE: usize = MAX_ID + "dispatch:".len();
 
 pub(super) async fn pause(service: &Service, request: v1::PauseRequest) -> Result<v1::PauseStatus, Status> {
     let v1::PauseRequest { scope: text, reason, operator } = request;
@@ -47,7 +50,10 @@ fn check(scope: &str, reason: &str, operator: &str, rate: u32) -> Result<Scope, 
     let mut wrong = Violations::default();
     check_why(&mut wrong, reason, operator);
     wrong.check(rate <= MAX_RATE, "rate", "must be 1 to 100000 a second, or 0 for all at once");
-    match scope.parse() {
+    // What is longer, or has other characters, can name nothing, and is not repeated.
+    let is_plain = scope.len() <= MAX_SCOPE && scope.bytes().all(|byte| byte.is_ascii_graphic());
+    let too_odd = || Err(format!("must be 1 to {MAX_SCOPE} visible ASCII characters"));
+    match if is_plain { scope.parse() } else { too_odd() } {
         Ok(scope) => wrong.or(scope),
         Err(text) => {
             wrong.add("scope", text);

@@ -22,7 +22,7 @@ pub(super) async fn handle(operator: &Operator, call: &Call, order: Order) -> Re
     let Operator { service, definitions, .. } = operator;
     let (dispatch_id, intervention) = check(order)?;
     call.span.record("dispatch_id", dispatch_id.as_str());
-    let row = service.row(&Key::Dispatch(dispatch_id.clone())).await?;
+    let row = service.row(call, &Key::Dispatch(dispatch_id.clone())).await?;
     let verb = intervention.verb.name();
     let operate = Operate {
         definitions: definitions.clone(),

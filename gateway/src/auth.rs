@@ -1,0 +1,149 @@
+//! Who asks, and what they may: the credentials of a call become a [`Caller`], whose scopes are compared with
+//! what the method needs, and whose limits hold for the call and for each message of a stream.
+//!
+//! Where no credentials are configured everybody may do everything, under the limits of their address. A call
+//! that brings credentials is judged by them alone: a wrong token is not made good by a certificate.
+
+mod caller;
+mod certificate;
+mod client;
+mod jwt;
+mod known;
+mod limit;
+mod scope;
+mod seen;
+mod table;
+mod token;
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{Extensions, HeaderMap};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+pub(crate) use self::{caller::Caller, limit::Place};
+pub use self::{
+    certificate::{CertificateName, PeerCertificate},
+    client::{Client, Settings, is_name},
+    jwt::{JwtSettings, Keys, check_keys},
+    limit::Limit,
+    scope::{Scope, Scopes},
+    token::{HashedToken, hash_of},
+};
+use self::{
+    jwt::Jwt,
+    known::Known,
+    seen::Seen,
+    table::{Key, Table},
+};
+
+/// Judges every call of a gateway.
+pub(crate) struct Auth {
+    known: Known,
+    jwt: Option<Jwt>,
+    /// JWTs that were found good, so that a signature is checked once and not at every call.
+    seen: Seen,
+    /// Limits of those who are not in the configuration by name.
+    limits: Table,
+    /// For everybody, where nobody has to say who they are and addresses have no limits.
+    nobody: Option<Arc<Caller>>,
+}
+
+impl Auth {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let is_on = settings.authenticates();
+        let limit = if is_on { settings.client_limit } else { settings.address_limit };
+        Self {
+            nobody: (!is_on).then(|| Arc::new(Caller::nobody(None))),
+            known: Known::new(settings.clients, settings.client_limit),
+            jwt: settings.jwt.map(Jwt::new),
+            seen: Seen::default(),
+            limits: Table::new(limit),
+        }
+    }
+
+    /// Reads the keys of JWTs again and again, until `stop`.
+    pub(crate) async fn run(&self, stop: &CancellationToken) {
+        if let Some(jwt) = &self.jwt {
+            // Ends with `stop` only.
+            let _ = stop.run_until_cancelled(jwt.keep()).await;
+        }
+    }
+
+    /// Who makes this call, if they may.
+    ///
+    /// Errors: `UNAUTHENTICATED`, `PERMISSION_DENIED`, and `UNAVAILABLE` while the keys of JWTs are not there.
+    pub(crate) async fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Arc<Caller>, Status> {
+        if let Some(nobody) = &self.nobody {
+            return Ok(self.at_address(extensions).unwrap_or_else(|| Arc::clone(nobody)));
+        }
+        let caller = match token::of(headers)? {
+            Some(token) => self.with_token(token).await?,
+            None => self.with_certificate(extensions)?,
+        };
+        caller.check(scope::needed(path))?;
+        Ok(caller)
+    }
+
+    /// Somebody without a name, where addresses have limits.
+    fn at_address(&self, extensions: &Extensions) -> Option<Arc<Caller>> {
+        let address = address(extensions).filter(|_| !self.limits.is_without_limit())?;
+        Some(Arc::new(Caller::nobody(Some(self.limits.of(Key::address(address))))))
+    }
+
+    async fn with_token(&self, token: &str) -> Result<Arc<Caller>, Status> {
+        let hash: HashedToken = Sha256::digest(token).into();
+        if let Some(caller) = self.known.with_token(&hash) {
+            return Ok(caller);
+        }
+        let Some(jwt) = self.jwt.as_ref().filter(|_| jwt::looks_like_one(token)) else {
+            return Err(unauthenticated("the token is not known"));
+        };
+        let edition = jwt.edition();
+        if let Some(caller) = self.seen.get(edition, &hash) {
+            return Ok(caller);
+        }
+        let verified = jwt.verify(token).await?;
+        let until = verified.until;
+        let caller = self.of_issuer(jwt, verified)?;
+        self.seen.put(edition, hash, Arc::clone(&caller), until);
+        Ok(caller)
+    }
+
+    /// The client that a JWT names. One of the configuration's only if it says so: whoever may choose a
+    /// subject at the issuer must not become a client that has other credentials.
+    fn of_issuer(&self, jwt: &Jwt, verified: jwt::Verified) -> Result<Arc<Caller>, Status> {
+        let jwt::Verified { name, scopes, .. } = verified;
+        let Some(known) = self.known.named(&name) else {
+            let limits = self.limits.of(Key::Name(name.clone()));
+            return Ok(Arc::new(Caller::new(name, scopes, jwt.own_only(), Some(limits))));
+        };
+        known
+            .with_jwt(scopes)
+            .ok_or_else(|| unauthenticated("the token names a client that does not use JWTs"))
+    }
+
+    fn with_certificate(&self, extensions: &Extensions) -> Result<Arc<Caller>, Status> {
+        let certificate = certificate::of(extensions).ok_or_else(|| {
+            unauthenticated("no credentials: send `authorization: Bearer <token>`, or a client certificate")
+        })?;
+        self.known.with_certificate(certificate.names()).ok_or_else(|| {
+            unauthenticated("the client certificate does not name one client that is known here")
+        })
+    }
+}
+
+/// No message says more than the client knows: which token was wrong is not repeated.
+fn unauthenticated(why: &str) -> Status {
+    Status::unauthenticated(why)
+}
+
+fn address(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<listen::Peer>().map(|peer| peer.address.ip())
+}
