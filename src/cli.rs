@@ -9,6 +9,7 @@ mod cancel;
 mod clean;
 mod client;
 mod config;
+mod credentials;
 mod dead_letters;
 #[cfg(test)]
 mod documents;
@@ -41,6 +42,7 @@ mod submit;
 mod time;
 mod timeline;
 mod tls;
+mod token;
 mod verb;
 mod watch;
 mod why;
@@ -71,6 +73,7 @@ enum Command {
     Config(config::Args),
     Health(health::Args),
     Saga(saga::Args),
+    Token(token::Args),
     Submit(submit::Args),
     Get(get::Args),
     Watch(watch::Args),
@@ -122,6 +125,7 @@ impl Cli {
             Command::Config(args) => return args.prepare(),
             Command::Health(args) => return args.prepare(),
             Command::Saga(args) => return args.prepare(),
+            Command::Token(args) => return args.prepare(),
             Command::Outbox(args) => return args.prepare(),
             Command::Queues(args) => return args.prepare(),
             Command::Submit(args) => Client::Submit(args),

@@ -2,6 +2,8 @@
 //! typed result. Whatever is wrong stops the program before it binds or opens anything, with a message
 //! that names the key, the value, its source and what is allowed.
 
+mod auth;
+mod clients;
 mod error;
 mod exposure;
 mod file;
@@ -28,7 +30,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use exposure::check as check_exposure;
 pub(crate) use layers::{Entry, Flag, Inputs};
 pub(crate) use markdown::markdown;
-pub(crate) use model::{Config, LogFormat, QueueType, Relay};
+pub(crate) use model::{Config, LogFormat, QueueType, Relay, has_authentication};
 pub(crate) use money::Money;
 pub(crate) use role::Role;
 pub(crate) use sample::sample;

@@ -19,7 +19,7 @@ use waybill_messaging::health::Health;
 
 pub(crate) use self::parts::{server, topology};
 use crate::{
-    config::{Config, Role},
+    config::{Config, Role, has_authentication},
     telemetry::Metrics,
 };
 
@@ -58,7 +58,8 @@ pub(crate) async fn run(config: Config, metrics: Metrics) -> anyhow::Result<Exit
     if config.insecure {
         tracing::warn!("insecure: ports may be reached from other machines without TLS and authentication");
     }
-    tracing::info!(roles = ?config.roles, grpc = %config.grpc_addr, http = %config.http_addr, "started");
+    let authentication = has_authentication(&config);
+    tracing::info!(roles = ?config.roles, grpc = %config.grpc_addr, http = %config.http_addr, authentication, "started");
     let died = tokio::select! {
         () = stop.cancelled() => None,
         died = parts.died() => Some(died),

@@ -147,3 +147,6 @@ fn unauthenticated(why: &str) -> Status {
 fn address(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<listen::Peer>().map(|peer| peer.address.ip())
 }
+
+#[cfg(test)]
+mod tests;

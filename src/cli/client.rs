@@ -1,7 +1,7 @@
-//! The connection of a command to a server: address, deadline, trace context. Every call goes through
+//! The connection of a command to a server: address, deadline, credentials, trace context. Every call goes through
 //! here, so that each has a deadline on both sides.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use opentelemetry::{global, propagation::Injector};
 use tonic::{
@@ -16,13 +16,13 @@ use waybill_proto::v1::{
     dispatch_gateway_client::DispatchGatewayClient, dispatch_operator_client::DispatchOperatorClient,
 };
 
-use super::{Failure, exit, status, tls::TlsArgs};
+use super::{Failure, credentials::Credentials, exit, status, tls::TlsArgs};
 
 /// The client that every command uses; its clones share one connection.
-pub(super) type Gateway = DispatchGatewayClient<InterceptedService<Channel, TraceContext>>;
+pub(super) type Gateway = DispatchGatewayClient<InterceptedService<Channel, Caller>>;
 
 /// The same for what operators may do.
-pub(super) type Operator = DispatchOperatorClient<InterceptedService<Channel, TraceContext>>;
+pub(super) type Operator = DispatchOperatorClient<InterceptedService<Channel, Caller>>;
 
 pub(super) const DEFAULT: &str = "http://127.0.0.1:50051";
 
@@ -35,6 +35,9 @@ pub(super) struct ClientArgs {
     endpoint: String,
     #[command(flatten)]
     tls: TlsArgs,
+    /// File that holds the token to send; without it `WAYBILL_TOKEN` may hold one
+    #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// How long to wait for an answer; where much is awaited, how long without any news
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(super) timeout: Duration,
@@ -45,21 +48,28 @@ pub(super) struct ClientArgs {
 
 impl ClientArgs {
     /// For a command that has these flags without `--json`.
-    pub(super) fn new(endpoint: String, tls: TlsArgs, timeout: Duration) -> Self {
-        Self { endpoint, tls, timeout, json: false }
+    pub(super) fn new(
+        endpoint: String,
+        tls: TlsArgs,
+        token_file: Option<PathBuf>,
+        timeout: Duration,
+    ) -> Self {
+        Self { endpoint, tls, token_file, timeout, json: false }
     }
 
     /// Connects within the time-out. A lost connection is later re-opened by the next call.
     pub(super) async fn connect(&self) -> Result<Gateway, Failure> {
-        Ok(DispatchGatewayClient::with_interceptor(self.channel().await?, TraceContext))
+        let caller = self.caller()?;
+        Ok(DispatchGatewayClient::with_interceptor(self.channel().await?, caller))
     }
 
     /// The same for an operator, over one connection.
     pub(super) async fn connect_operator(&self) -> Result<(Gateway, Operator), Failure> {
+        let caller = self.caller()?;
         let channel = self.channel().await?;
-        let gateway = DispatchGatewayClient::with_interceptor(channel.clone(), TraceContext);
+        let gateway = DispatchGatewayClient::with_interceptor(channel.clone(), caller.clone());
         // What the server has to show may be as large as a message.
-        let operator = DispatchOperatorClient::with_interceptor(channel, TraceContext);
+        let operator = DispatchOperatorClient::with_interceptor(channel, caller);
         Ok((gateway, operator.max_decoding_message_size(usize::MAX)))
     }
 
@@ -67,6 +77,11 @@ impl ClientArgs {
     pub(super) fn flag(&self) -> String {
         let tls = self.tls.flags();
         if self.endpoint == DEFAULT { tls } else { format!(" --endpoint {}{tls}", self.endpoint) }
+    }
+
+    fn caller(&self) -> Result<Caller, Failure> {
+        let credentials = Credentials::find(self.token_file.as_deref())?;
+        Ok(Caller(credentials.map(Arc::new)))
     }
 
     async fn channel(&self) -> Result<Channel, Failure> {
@@ -109,12 +124,15 @@ impl ClientArgs {
     }
 }
 
-/// Puts the trace context of the current span into the metadata of each call.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TraceContext;
+/// Puts the credentials and the trace context of the current span into the metadata of each call.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(Option<Arc<Credentials>>);
 
-impl Interceptor for TraceContext {
+impl Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(credentials) = &self.0 {
+            request.metadata_mut().insert("authorization", credentials.header());
+        }
         let context = Span::current().context();
         global::get_text_map_propagator(|propagator| {
             propagator.inject_context(&context, &mut Metadata(request.metadata_mut()));

@@ -103,6 +103,7 @@ pub(super) fn dispatch(dispatch: &Dispatch) -> Value {
         "history": dispatch.history.iter().map(transition).collect::<Vec<_>>(),
         "saga": dispatch.saga,
         "trace_id": dispatch.trace_id,
+        "client": dispatch.client,
     }))
 }
 

@@ -133,6 +133,7 @@ fn card(dispatch: &Dispatch, paint: Paint) -> String {
         ("saga", dispatch.saga.clone()),
         ("steps", dispatch.steps_note.clone()),
         ("trace", dispatch.trace_id.clone()),
+        ("client", dispatch.client.clone()),
     ];
     let filled = fields.iter().filter(|(_, value)| !value.is_empty());
     lines.extend(filled.map(|(name, value)| format!("  {name:<12} {}", clean(value))));

@@ -22,6 +22,8 @@ pub(crate) enum Problem {
     Conflict { first: &'static str, second: &'static str, what: String },
     /// A port that other machines can reach, without the protection that it needs.
     Exposed { key: &'static str, address: SocketAddr, lacks: &'static str },
+    /// What a value names cannot be used. `what` holds no secret.
+    Unusable { key: &'static str, what: String },
     /// A layer that cannot be read at all.
     Unreadable { source: Source, what: String },
     /// The code asks for a key or a type that the table does not have.
@@ -51,6 +53,10 @@ impl ConfigError {
         self.problems.push(problem);
     }
 
+    pub(super) fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        self.problems.extend(problems);
+    }
+
     /// `Ok` when nothing was found.
     pub(super) fn into_result(self) -> Result<(), Self> {
         if self.problems.is_empty() { Ok(()) } else { Err(self) }
@@ -75,6 +81,7 @@ impl fmt::Display for Problem {
             }
             Self::Conflict { first, second, what } => write!(f, "{first} and {second}: {what}"),
             Self::Exposed { key, address, lacks } => exposed(f, key, *address, lacks),
+            Self::Unusable { key, what } => write!(f, "{key}: {what}"),
             Self::Unreadable { source, what } => write!(f, "{source}: {what}"),
             Self::Table { key } => write!(f, "{key} is not in the table of settings as it is used"),
         }

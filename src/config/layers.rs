@@ -14,8 +14,14 @@ use super::{
 
 /// Names that begin like ours and are not settings.
 const OTHER_PREFIX: &str = "WAYBILL_TEST_";
-const OTHER_NAMES: [&str; 4] =
-    ["WAYBILL_ENDPOINT", "WAYBILL_TLS_CA", "WAYBILL_TLS_CERTIFICATE", "WAYBILL_TLS_KEY"];
+const OTHER_NAMES: [&str; 6] = [
+    "WAYBILL_ENDPOINT",
+    "WAYBILL_TLS_CA",
+    "WAYBILL_TLS_CERTIFICATE",
+    "WAYBILL_TLS_KEY",
+    "WAYBILL_TOKEN",
+    "WAYBILL_TOKEN_FILE",
+];
 
 /// What the layers above the defaults are made from.
 #[derive(Debug, Default)]

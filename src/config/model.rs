@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) threads: Option<usize>,
     pub(crate) log_format: LogFormat,
     pub(crate) gateway: Gateway,
+    /// Who may do what, and how much of it.
+    pub(crate) auth: waybill_gateway::auth::Settings,
     pub(crate) relay: Relay,
     pub(crate) consumer: Consumer,
     /// How long a handled message is remembered.
@@ -41,6 +43,11 @@ pub(crate) struct Config {
     pub(crate) order: Order,
     pub(crate) payment: Payment,
     pub(crate) dispatch: Dispatch,
+}
+
+/// Whether clients have to say who they are. Where they do not, everybody who reaches the port may do everything.
+pub(crate) fn has_authentication(config: &Config) -> bool {
+    config.auth.authenticates()
 }
 
 impl Config {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{
+    auth,
     error::{ConfigError, Problem},
     horizon,
     layers::Values,
@@ -34,6 +35,11 @@ pub(super) fn resolve(values: &Values) -> Result<Config, ConfigError> {
         threads: Some(get(values, "runtime.threads")?).filter(|threads| *threads > 0),
         log_format: log_format(values)?,
         gateway: gateway(values)?,
+        auth: auth::read(values).map_err(|problems| {
+            let mut errors = ConfigError::default();
+            errors.extend(problems);
+            errors
+        })?,
         relay: relay(values)?,
         consumer: consumer(values)?,
         inbox_retention: get(values, "inbox.retention")?,

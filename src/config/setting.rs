@@ -38,7 +38,7 @@ pub(crate) enum Kind {
     /// A whole number.
     Count { min: u64, max: u64 },
     /// A whole number, or `none`.
-    OptionalCount { max: u64 },
+    OptionalCount { min: u64, max: u64 },
     /// A time with its unit.
     Time { min: Duration, max: Duration },
     /// `true` or `false`.
@@ -68,7 +68,7 @@ impl Kind {
             Self::File => value::file(text),
             Self::Address => value::address(text),
             Self::Count { min, max } => value::count(text, min, max).map(Value::Count),
-            Self::OptionalCount { max } => value::optional_count(text, max),
+            Self::OptionalCount { min, max } => value::optional_count(text, min, max),
             Self::Time { min, max } => value::time(text, min, max),
             Self::Switch => value::switch(text),
             Self::Choice(words) => value::choice(text, words),
@@ -89,10 +89,10 @@ impl Kind {
                 format!("a URL that begins with {}{or_empty}", quoted(schemes))
             }
             Self::Name { max } => format!("at most {max} visible ASCII characters"),
-            Self::File => "the path of a file in PEM, or nothing".to_owned(),
+            Self::File => "the path of a file, or nothing".to_owned(),
             Self::Address => "an IP address and a port, such as `127.0.0.1:50051` or `[::]:50051`".to_owned(),
             Self::Count { min, max } => format!("a whole number from {min} to {max}"),
-            Self::OptionalCount { max } => format!("`none` or a whole number from 0 to {max}"),
+            Self::OptionalCount { min, max } => format!("`none` or a whole number from {min} to {max}"),
             Self::Time { min, max } => format!(
                 "a time with its unit, such as `500ms`, `30s` or `7d`, from {} to {}",
                 humantime::format_duration(min),

@@ -7,6 +7,8 @@ use super::setting::{Kind, Setting};
 
 const DATABASES: &[&str] = &["sqlite:", "postgres://", "postgresql://"];
 const BROKERS: &[&str] = &["amqp://", "amqps://"];
+const KEYS: &[&str] = &["https://", "http://", "file:"];
+const LIMIT: Kind = Kind::OptionalCount { min: 1, max: 1_000_000 };
 const OWN_DATABASE: Kind = Kind::Url { schemes: DATABASES, optional: true };
 
 /// Every setting, grouped as in the documentation.
@@ -89,6 +91,30 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row("gateway.max_streams", "WAYBILL_GATEWAY_MAX_STREAMS", "1024", count(1, 1_000_000),
         "Concurrent HTTP/2 streams per connection"),
 
+    row("auth.clients_file", "WAYBILL_AUTH_CLIENTS_FILE", "", Kind::File,
+        "TOML file of the clients that are known by name, with their credentials and scopes"),
+    row("auth.jwt_issuer", "WAYBILL_AUTH_JWT_ISSUER", "", Kind::Name { max: 500 },
+        "Issuer whose JWTs are accepted (`iss`); nothing means that none are"),
+    row("auth.jwt_audience", "WAYBILL_AUTH_JWT_AUDIENCE", "", Kind::Name { max: 500 },
+        "Audience that a JWT has to be for (`aud`)"),
+    row("auth.jwt_keys", "WAYBILL_AUTH_JWT_KEYS", "", Kind::Url { schemes: KEYS, optional: true },
+        "Where the issuer publishes its keys, as a JWK set; `http` is for this machine only"),
+    row("auth.jwt_leeway", "WAYBILL_AUTH_JWT_LEEWAY", "30s", time(Duration::ZERO, Duration::from_mins(5)),
+        "How far the issuer's clock may be off, for `exp` and `nbf`"),
+    row("auth.jwt_refresh", "WAYBILL_AUTH_JWT_REFRESH", "10m", time(SECOND, DAY),
+        "How often the issuer's keys are read; a token signed with a new one has them read at once"),
+    row("auth.jwt_own_only", "WAYBILL_AUTH_JWT_OWN_ONLY", "false", Kind::Switch,
+        "Whether clients with a JWT find only the dispatches that they requested themselves"),
+
+    row("limits.client_rate", "WAYBILL_LIMITS_CLIENT_RATE", "none", LIMIT,
+        "Requests a second of each client who says who they are; each message of a stream is one"),
+    row("limits.client_in_flight", "WAYBILL_LIMITS_CLIENT_IN_FLIGHT", "512", LIMIT,
+        "Requests of each such client that are not answered yet, and as many streams beside them"),
+    row("limits.address_rate", "WAYBILL_LIMITS_ADDRESS_RATE", "none", LIMIT,
+        "Requests a second of each peer address, where nobody has to say who they are"),
+    row("limits.address_in_flight", "WAYBILL_LIMITS_ADDRESS_IN_FLIGHT", "none", LIMIT,
+        "Requests of each peer address that are not answered yet, and as many streams, likewise"),
+
     row("relay.window", "WAYBILL_RELAY_WINDOW", "128", count(1, 8_192),
         "Messages published to one queue and not yet confirmed, at most"),
     row("relay.pack", "WAYBILL_RELAY_PACK", "64", count(1, 1_024),
@@ -153,7 +179,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Database of the participant `dispatch`; nothing means `database.url`"),
     row("dispatch.refused_destinations", "WAYBILL_DISPATCH_REFUSED_DESTINATIONS", "ZZ*", Kind::Patterns,
         "Destinations that are refused: codes, or prefixes that end in `*`"),
-    row("dispatch.capacity", "WAYBILL_DISPATCH_CAPACITY", "none", Kind::OptionalCount { max: 1_000_000_000 },
+    row("dispatch.capacity", "WAYBILL_DISPATCH_CAPACITY", "none", Kind::OptionalCount { min: 0, max: 1_000_000_000 },
         "Deliveries that one destination takes before it refuses more"),
 ];
 

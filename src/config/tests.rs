@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{Config, Flag, Inputs, LogFormat, QueueType, Role, load, table::SETTINGS};
+use super::{Config, Flag, Inputs, LogFormat, QueueType, Role, has_authentication, load, table::SETTINGS};
 
 struct Given {
     inputs: Inputs,
@@ -254,4 +254,57 @@ fn every_setting_reaches_the_typed_configuration() {
     for setting in SETTINGS {
         assert!(source.contains(&format!("\"{}\"", setting.key)), "{} is never read", setting.key);
     }
+}
+
+/// A file with that text, and its path.
+fn file(text: &str) -> (tempfile::NamedTempFile, String) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    (file, path)
+}
+
+#[test]
+fn clients_are_asked_who_they_are_once_one_is_known() {
+    assert!(!has_authentication(&given("", &[], &[]).config()));
+    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let (_held, path) =
+        file(&format!("[[client]]\nname = 'shop'\ntoken_sha256 = ['{hash}']\nscopes = ['read']\n"));
+    let config = given("", &[("WAYBILL_AUTH_CLIENTS_FILE", &path)], &[]).config();
+    assert!(has_authentication(&config));
+    assert_eq!(config.auth.clients[0].name, "shop");
+    let limit = config.auth.clients[0].limit.unwrap();
+    assert_eq!((limit.rate, limit.in_flight.unwrap().get()), (None, 512));
+    let (_held, keys) =
+        file(r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#);
+    let toml = format!("[auth]\njwt_issuer = 'https://id'\njwt_audience = 'a'\njwt_keys = 'file:{keys}'\n");
+    assert!(has_authentication(&given(&toml, &[], &[]).config()));
+}
+
+#[test]
+fn what_is_wrong_with_authentication_is_found_at_the_start_and_names_its_key() {
+    let (_held, empty) = file("");
+    let (_held, secret) = file("hunter2 = [");
+    let cases = [
+        (format!("auth.clients_file = '{empty}'"), "auth.clients_file: "),
+        (format!("auth.clients_file = '{secret}'"), "line 1"),
+        ("auth.clients_file = '/nowhere/clients.toml'".to_owned(), "cannot be read"),
+        ("auth.jwt_issuer = 'https://id'".to_owned(), "auth.jwt_audience: must be set"),
+        ("auth.jwt_keys = 'https://id/keys'".to_owned(), "auth.jwt_issuer: must be set"),
+        ("auth.jwt_issuer = 'i'\nauth.jwt_audience = 'a'".to_owned(), "auth.jwt_keys: must be set"),
+        (jwt("http://id/keys"), "auth.jwt_keys: must be file:<path> or an https URL"),
+        (jwt("https://user:hunter2@id/keys"), "auth.jwt_keys: must name a host, and no user"),
+        (jwt("file:/nowhere/jwks.json"), "auth.jwt_keys: /nowhere/jwks.json"),
+        (jwt(&format!("file:{empty}")), "is no JWK set"),
+        ("limits.client_rate = 0".to_owned(), "limits.client_rate = \"0\""),
+    ];
+    for (toml, expected) in cases {
+        let error = given(&toml, &[], &[]).error();
+        assert!(error.contains(expected), "{toml}: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+fn jwt(keys: &str) -> String {
+    format!("auth.jwt_issuer = 'i'\nauth.jwt_audience = 'a'\nauth.jwt_keys = '{keys}'")
 }

@@ -49,8 +49,8 @@ pub(super) fn name(text: &str, max: usize) -> Result<Value, String> {
 }
 
 pub(super) fn file(text: &str) -> Result<Value, String> {
-    if text.contains('\0') {
-        return Err("holds a zero byte".to_owned());
+    if text.chars().any(char::is_control) {
+        return Err("holds a control character".to_owned());
     }
     Ok(Value::File((!text.is_empty()).then(|| PathBuf::from(text))))
 }
@@ -70,11 +70,11 @@ pub(super) fn count(text: &str, min: u64, max: u64) -> Result<u64, String> {
     }
 }
 
-pub(super) fn optional_count(text: &str, max: u64) -> Result<Value, String> {
+pub(super) fn optional_count(text: &str, min: u64, max: u64) -> Result<Value, String> {
     if text.is_empty() || text == "none" {
         return Ok(Value::OptionalCount(None));
     }
-    count(text, 0, max).map(|count| Value::OptionalCount(Some(count)))
+    count(text, min, max).map(|count| Value::OptionalCount(Some(count)))
 }
 
 pub(super) fn time(text: &str, min: Duration, max: Duration) -> Result<Value, String> {

@@ -114,7 +114,8 @@ pub(super) async fn start(config: &Config, grpc: Option<Listener>, health: &Heal
             definitions::of(config)?,
             health.clone(),
         )
-        .with_databases(stores.named(config).await?);
+        .with_databases(stores.named(config).await?)
+        .guarded_by(config.auth.clone());
         health.set("intake", Status::Up);
         let serving = gateway.serve(listener, intake.stop.clone(), config.drain_timeout);
         intake.spawn("gateway", async move {

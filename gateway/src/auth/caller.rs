@@ -29,9 +29,9 @@ impl Caller {
         Self::new(String::new(), Scopes::ALL, false, limits)
     }
 
-    /// Somebody who came by no way that is known, and may see nothing.
+    /// Somebody who came by no way that is known, and sees nothing: no client can have such a name.
     pub(crate) fn unknown() -> Self {
-        Self::new(String::new(), Scopes::default(), true, None)
+        Self::new("not known".to_owned(), Scopes::default(), true, None)
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -125,6 +125,9 @@ pub(crate) struct Args {
     endpoint: String,
     #[command(flatten)]
     tls: TlsArgs,
+    /// File that holds the token to send; without it `WAYBILL_TOKEN` may hold one
+    #[arg(long, env = "WAYBILL_TOKEN_FILE", value_name = "FILE", help_heading = "Connection")]
+    token_file: Option<PathBuf>,
     /// How long to wait for an answer
     #[arg(
         long,
@@ -186,7 +189,8 @@ impl Args {
             json: self.json,
             plot: self.plot,
         };
-        Ok(Bench { plan, client: ClientArgs::new(self.endpoint, self.tls, self.timeout) })
+        let client = ClientArgs::new(self.endpoint, self.tls, self.token_file, self.timeout);
+        Ok(Bench { plan, client })
     }
 
     fn check(&self) -> Result<(), Failure> {
