@@ -52,7 +52,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing::{Instrument as _, info_span};
 
-pub(crate) use self::exit::Failure;
+pub(crate) use self::{clean::is_unsafe, exit::Failure};
 use crate::{
     config::{Config, LogFormat},
     telemetry::{self, Metrics},

@@ -6,6 +6,9 @@ mod filter;
 mod json;
 mod metrics;
 mod otlp;
+mod text;
+#[cfg(test)]
+mod text_tests;
 
 use std::{
     env,
@@ -82,12 +85,19 @@ fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    if json { Box::new(json_lines(stderr)) } else { Box::new(text_lines(terminal)) }
+    if json {
+        return Box::new(json_lines(stderr));
+    }
+    let colour = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Box::new(text_lines(stderr, colour))
 }
 
-fn text_lines<S: Subscriber + for<'a> LookupSpan<'a>>(terminal: bool) -> impl Layer<S> {
-    let colour = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(colour)
+fn text_lines<S, W>(writer: W, colour: bool) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + 'static,
+{
+    tracing_subscriber::fmt::layer().fmt_fields(text::Fields::default()).with_writer(writer).with_ansi(colour)
 }
 
 fn json_lines<S, W>(writer: W) -> impl Layer<S>

@@ -99,3 +99,34 @@ fn as_attempt(value: &AMQPValue) -> u32 {
     };
     u32::try_from(number).unwrap_or(1).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_for_a_property_is_cut_between_two_letters() {
+        for (text, length) in [("x".repeat(255), 255), ("x".repeat(60_000), 255), ("ü".repeat(200), 254)] {
+            let envelope = Envelope {
+                message_id: text.clone(),
+                correlation_id: text.clone(),
+                reply_to: text.clone(),
+                causation_id: text.clone(),
+                ..Envelope::default()
+            };
+            let properties = properties(&envelope, Timestamp::default());
+            assert_eq!(properties.message_id().as_ref().unwrap().as_str().len(), length);
+            assert_eq!(properties.reply_to().as_ref().unwrap().as_str().len(), length);
+            let headers = properties.headers().as_ref().unwrap();
+            assert_eq!(headers.inner().get(CAUSATION).map(as_text), Some(text));
+        }
+    }
+
+    #[test]
+    fn a_header_is_text_that_can_be_stored_whatever_its_bytes() {
+        let header = |bytes: &[u8]| as_text(&AMQPValue::LongString(bytes.into()));
+        assert_eq!(header(b"a\xff\0b"), "a\u{fffd}\u{fffd}b");
+        assert_eq!(header(b"two\nlines"), "two\nlines", "it is escaped where it is shown");
+        assert_eq!(as_text(&AMQPValue::Boolean(true)), "");
+    }
+}

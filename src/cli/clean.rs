@@ -12,7 +12,8 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn is_unsafe(letter: char) -> bool {
+/// Whether a letter does something to a terminal, or to the order of what is read.
+pub(crate) fn is_unsafe(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -15,6 +15,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::cli::is_unsafe;
+
 /// Fields of a span that every line below it carries.
 const IDS: [&str; 2] = ["dispatch_id", "trace_id"];
 
@@ -73,8 +75,21 @@ where
                 line.take_ids(&fields.fields);
             }
         }
-        writeln!(writer, "{}", Value::Object(line.0))
+        writeln!(writer, "{}", escaped(Value::Object(line.0).to_string()))
     }
+}
+
+/// JSON leaves some letters as they are that steer a terminal. All of them stand in texts, where an escape is
+/// the same letter.
+fn escaped(line: String) -> String {
+    if !line.contains(is_unsafe) {
+        return line;
+    }
+    let letters = line.chars().map(|letter| match letter {
+        letter if is_unsafe(letter) => format!("\\u{:04x}", u32::from(letter)),
+        letter => letter.to_string(),
+    });
+    letters.collect()
 }
 
 struct Line(Map<String, Value>);

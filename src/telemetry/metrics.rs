@@ -46,3 +46,21 @@ impl Metrics {
         Ok(provider)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus::{IntCounterVec, Opts};
+
+    use super::Metrics;
+
+    #[test]
+    fn a_label_that_comes_from_elsewhere_stays_in_its_line() {
+        let metrics = Metrics::default();
+        let counter = IntCounterVec::new(Opts::new("parked", "by key"), &["routing_key"]).unwrap();
+        metrics.0.register(Box::new(counter.clone())).unwrap();
+        counter.with_label_values(&["a\"} 1\nforged{x=\"\\"]).inc();
+        let text = metrics.text().unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines, [r#"parked{routing_key="a\"} 1\nforged{x=\"\\"} 1"#]);
+    }
+}
