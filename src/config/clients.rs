@@ -52,7 +52,10 @@ fn parse(text: &str, limit: Limit, jwt: bool) -> (Vec<Client>, Vec<String>) {
         Err(error) => {
             // The error's own text would quote the line, and with it perhaps a token.
             let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            return (Vec::new(), vec![format!("line {line}: {}", error.message())]);
+            let what = error.message();
+            // Nor is a value of the wrong type repeated.
+            let what = if what.contains('"') { "is of another type than its key takes" } else { what };
+            return (Vec::new(), vec![format!("line {line}: {what}")]);
         }
     };
     let mut wrong = Vec::new();
