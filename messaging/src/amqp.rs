@@ -65,7 +65,7 @@ pub(crate) fn envelope(delivery: &mut Delivery) -> Envelope {
         correlation_id: text(properties.correlation_id()),
         causation_id: header(CAUSATION),
         reply_to: text(properties.reply_to()),
-        trace: TraceContext { traceparent: header("traceparent"), tracestate: header("tracestate") },
+        trace: TraceContext::received(&header("traceparent"), &header("tracestate")),
         attempt,
         body: Bytes::from(std::mem::take(&mut delivery.data)),
     }

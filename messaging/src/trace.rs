@@ -10,6 +10,9 @@ use opentelemetry::{Context, global, trace::TraceContextExt};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+/// Longest `tracestate` that is passed on: what W3C Trace Context asks for at least.
+const MAX_STATE: usize = 512;
+
 /// The two W3C headers; empty text where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceContext {
@@ -20,6 +23,19 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
+    /// What came in from elsewhere: none where it is malformed, because it is stored and sent on as it is.
+    #[must_use]
+    pub fn received(traceparent: &str, tracestate: &str) -> Self {
+        if !is_traceparent(traceparent) {
+            return Self::default();
+        }
+        let is_short = tracestate.len() <= MAX_STATE;
+        let is_plain =
+            tracestate.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t');
+        let tracestate = if is_short && is_plain { tracestate } else { "" };
+        Self { traceparent: traceparent.to_owned(), tracestate: tracestate.to_owned() }
+    }
+
     /// The context of `span`, or `fallback` where no tracer records it.
     #[must_use]
     pub fn of(span: &Span, fallback: &Self) -> Self {
@@ -62,5 +78,55 @@ impl TraceContext {
             ("tracestate".to_owned(), self.tracestate.clone()),
         ]);
         global::get_text_map_propagator(|propagator| propagator.extract(&headers))
+    }
+}
+
+/// Source: W3C Trace Context, "traceparent header", version 00.
+fn is_traceparent(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let mut parts = text.split('-');
+    let [Some(version), Some(trace), Some(parent), Some(flags), None] = [(); 5].map(|()| parts.next()) else {
+        return false;
+    };
+    let all = [version, trace, parent, flags];
+    let absent = |id: &str| id.bytes().all(|byte| byte == b'0');
+    all.map(str::len) == [2, 32, 16, 2]
+        && all.into_iter().all(is_hex)
+        && version != "ff"
+        && !absent(trace)
+        && !absent(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_context_is_none() {
+        let bad = [
+            "",
+            "00",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        ];
+        for text in bad {
+            assert_eq!(TraceContext::received(text, "vendor=1"), TraceContext::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_too_long_or_no_header_is_left_out() {
+        const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (state, kept) in
+            [("vendor=1", true), ("a=1, b=2", true), ("a\nb", false), (&"x".repeat(513), false)]
+        {
+            let received = TraceContext::received(GOOD, state);
+            assert_eq!(received.traceparent, GOOD);
+            assert_eq!(received.tracestate, if kept { state } else { "" });
+        }
     }
 }

@@ -9,8 +9,6 @@ use waybill_messaging::TraceContext;
 use super::Request;
 use crate::{auth::Caller, status};
 
-/// Longest `tracestate` that is passed on: what W3C Trace Context asks for at least.
-const MAX_STATE: usize = 512;
 /// Longer than any method's name with its service.
 const MAX_METHOD: usize = 100;
 
@@ -90,25 +88,10 @@ pub(super) fn record(span: &Span, code: Code) {
     }
 }
 
-/// The caller's context; none where it is malformed, because it is stored and sent on as it is.
+/// The caller's context.
 fn incoming(headers: &HeaderMap) -> TraceContext {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (traceparent, tracestate) = (text("traceparent"), text("tracestate"));
-    if !is_traceparent(traceparent) {
-        return TraceContext::default();
-    }
-    let tracestate = if tracestate.len() <= MAX_STATE { tracestate } else { "" };
-    TraceContext { traceparent: traceparent.to_owned(), tracestate: tracestate.to_owned() }
-}
-
-/// Source: W3C Trace Context, "traceparent header", version 00.
-fn is_traceparent(text: &str) -> bool {
-    let is_hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let parts: Vec<&str> = text.split('-').collect();
-    let [version, trace, parent, flags] = parts[..] else { return false };
-    let sizes = [version, trace, parent, flags].map(str::len) == [2, 32, 16, 2];
-    let absent = |id: &str| id.bytes().all(|byte| byte == b'0');
-    sizes && parts.iter().all(|part| is_hex(part)) && version != "ff" && !absent(trace) && !absent(parent)
+    TraceContext::received(text("traceparent"), text("tracestate"))
 }
 
 #[cfg(test)]
@@ -136,23 +119,6 @@ mod tests {
             ["/dispatch.v1.DispatchGateway/a%0Ab", "/dispatch.v1.DispatchGateway/<b>", &"/x".repeat(51)]
         {
             assert_eq!(method(path), "_OTHER");
-        }
-    }
-
-    #[test]
-    fn a_malformed_context_is_none() {
-        let bad = [
-            "",
-            "00",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
-        ];
-        for text in bad {
-            assert!(!is_traceparent(text), "{text}");
         }
     }
 }
