@@ -4,6 +4,8 @@
 
 mod auth;
 mod clients;
+#[cfg(test)]
+mod deployed;
 mod error;
 mod exposure;
 mod file;

@@ -1,7 +1,7 @@
 //! Who may do what: the settings below `auth` and `limits`, and the files that they name. All of it is
 //! checked here, so that a wrong hash or key is an error at the start and not a client that is turned away.
 
-use std::{fs, num::NonZeroU32, path::Path, time::Duration};
+use std::{fs, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use waybill_gateway::auth::{self, JwtSettings, Keys, Limit};
 
@@ -14,12 +14,12 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) fn read(values: &Values) -> Result<auth::Settings, Vec<Problem>> {
     let (client_limit, address_limit) = limits(values).map_err(|problem| vec![problem])?;
     let jwt = jwt(values).map_err(|problem| vec![problem])?;
-    let file: String = get(values, FILE).map_err(|problem| vec![problem])?;
-    let clients = if file.is_empty() {
-        Vec::new()
-    } else {
-        let clients = clients::read(Path::new(&file), client_limit, jwt.is_some());
+    let file: Option<PathBuf> = get(values, FILE).map_err(|problem| vec![problem])?;
+    let clients = if let Some(file) = file {
+        let clients = clients::read(&file, client_limit, jwt.is_some());
         clients.map_err(|wrong| wrong.into_iter().map(|what| problem(FILE, what)).collect::<Vec<_>>())?
+    } else {
+        Vec::new()
     };
     Ok(auth::Settings { clients, jwt, client_limit, address_limit })
 }

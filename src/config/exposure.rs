@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::{
     error::{ConfigError, Problem},
-    model::Config,
+    model::{Config, has_authentication},
     role::Role,
 };
 
@@ -43,11 +43,6 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
         errors.push(problem);
     }
     errors.into_result()
-}
-
-/// Whether every client of the gRPC port has to say who it is: by its certificate.
-fn has_authentication(config: &Config) -> bool {
-    config.grpc_tls.as_ref().is_some_and(|files| files.client_ca.is_some())
 }
 
 fn exposed(port: Port) -> Option<Problem> {

@@ -45,9 +45,11 @@ pub(crate) struct Config {
     pub(crate) dispatch: Dispatch,
 }
 
-/// Whether clients have to say who they are. Where they do not, everybody who reaches the port may do everything.
+/// Whether clients have to say who they are, by a token or a certificate that is verified. Where they do not,
+/// everybody who reaches the port may do everything; with a client CA alone, everybody whom it vouches for.
 pub(crate) fn has_authentication(config: &Config) -> bool {
-    config.auth.authenticates()
+    let asks_for_certificates = config.grpc_tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+    config.auth.authenticates() || asks_for_certificates
 }
 
 impl Config {
