@@ -145,7 +145,7 @@ fn unauthenticated(why: &str) -> Status {
 }
 
 fn address(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<listen::Peer>().map(|peer| peer.address.ip())
+    extensions.get::<crate::listen::Peer>().map(|peer| peer.address.ip())
 }
 
 #[cfg(test)]

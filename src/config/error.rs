@@ -93,7 +93,9 @@ fn exposed(f: &mut fmt::Formatter<'_>, key: &str, address: SocketAddr, lacks: &s
     write!(f, "{key} = {address} can be reached from other machines, without {lacks}: ")?;
     let ways = [
         lacks.contains("TLS").then(|| format!("set {port}.tls_certificate and {port}.tls_key")),
-        lacks.contains("authentication").then(|| format!("set auth.clients_file, auth.jwt_issuer or {port}.tls_client_ca")),
+        lacks
+            .contains("authentication")
+            .then(|| format!("set auth.clients_file, auth.jwt_issuer or {port}.tls_client_ca")),
     ];
     let ways: Vec<String> = ways.into_iter().flatten().collect();
     write!(

@@ -88,7 +88,7 @@ pub(super) fn of(extensions: &Extensions) -> Option<PeerCertificate> {
     if let Some(certificate) = extensions.get::<PeerCertificate>() {
         return Some(certificate.clone());
     }
-    let certificate = extensions.get::<listen::Peer>()?.certificates.first()?;
+    let certificate = extensions.get::<crate::listen::Peer>()?.certificates.first()?;
     Some(PeerCertificate::new(certificate.as_ref()))
 }
 
