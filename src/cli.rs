@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod credentials;
 mod dead_letters;
+mod doctor;
 #[cfg(test)]
 mod documents;
 mod exit;
@@ -43,6 +44,7 @@ mod time;
 mod timeline;
 mod tls;
 mod token;
+mod topology;
 mod verb;
 mod watch;
 mod why;
@@ -84,6 +86,8 @@ enum Command {
     Operator(operator::Command),
     Outbox(outbox::Args),
     Queues(queues::Args),
+    Topology(topology::Args),
+    Doctor(doctor::Args),
 }
 
 /// A command with everything it needs, ready to run.
@@ -99,6 +103,10 @@ pub(crate) enum Task {
     Queues(Box<queues::Work>),
     /// Ask a process on this machine how it is.
     Health(health::Question),
+    /// Look at the topology, or declare it.
+    Topology(Box<topology::Work>),
+    /// Look at everything.
+    Doctor(Box<doctor::Visit>),
     /// Print this and end.
     Print(String),
     /// Talk to a server.
@@ -128,6 +136,8 @@ impl Cli {
             Command::Token(args) => return args.prepare(),
             Command::Outbox(args) => return args.prepare(),
             Command::Queues(args) => return args.prepare(),
+            Command::Topology(args) => return args.prepare(),
+            Command::Doctor(args) => return args.prepare(),
             Command::Submit(args) => Client::Submit(args),
             Command::Get(args) => Client::Get(args),
             Command::Watch(args) => Client::Watch(args),
@@ -149,6 +159,8 @@ impl Task {
             | Self::Outbox(_)
             | Self::Queues(_)
             | Self::Health(_)
+            | Self::Topology(_)
+            | Self::Doctor(_)
             | Self::Print(_)
             | Self::Client(_) => None,
         }
@@ -163,13 +175,17 @@ impl Task {
                 measures: matches!(self, Self::Serve(_)),
             },
             // Whoever changes something leaves a line.
-            Self::Outbox(_) | Self::Queues(_) => telemetry::Options {
+            Self::Outbox(_) | Self::Queues(_) | Self::Topology(_) => telemetry::Options {
                 format: LogFormat::Text,
                 filter: "info",
                 service: "waybill-cli",
                 measures: false,
             },
-            Self::SagaVersions(_) | Self::Health(_) | Self::Print(_) | Self::Client(_) => {
+            Self::SagaVersions(_)
+            | Self::Health(_)
+            | Self::Doctor(_)
+            | Self::Print(_)
+            | Self::Client(_) => {
                 telemetry::Options {
                     format: LogFormat::Text,
                     filter: "warn",
@@ -189,6 +205,8 @@ impl Task {
             Self::Outbox(work) => work.run().await,
             Self::Queues(work) => work.run().await,
             Self::Health(question) => question.run().await,
+            Self::Topology(work) => work.run().await,
+            Self::Doctor(visit) => visit.run().await,
             Self::Print(text) => out::text(&text).map(|()| ExitCode::SUCCESS),
             Self::Client(client) => {
                 let span = info_span!("client.command", otel.name = client.name());

@@ -30,6 +30,7 @@ mod value;
 
 pub(crate) use error::ConfigError;
 pub(crate) use exposure::check as check_exposure;
+pub(crate) use horizon::retry_horizon;
 pub(crate) use layers::{Entry, Flag, Inputs};
 pub(crate) use markdown::markdown;
 pub(crate) use model::{Config, LogFormat, QueueType, Relay, has_authentication};

@@ -6,8 +6,11 @@
 
 mod database;
 mod http;
+mod lag;
 mod parts;
+mod readiness;
 mod signal;
+mod systemd;
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -17,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use waybill_gateway::listen::{Certificates, Files, Limits, Listener};
 use waybill_messaging::health::Health;
 
-pub(crate) use self::parts::{server, topology};
+pub(crate) use self::parts::{management, server, topology};
+use self::readiness::Readiness;
 use crate::{
     config::{Config, Role, has_authentication},
     telemetry::Metrics,
@@ -49,12 +53,15 @@ pub(crate) async fn run(config: Config, metrics: Metrics) -> anyhow::Result<Exit
     let (http, grpc) = listen(&config).await?;
     let stop = CancellationToken::new();
     signal::watch(stop.clone())?;
-    let takes_requests = config.roles.contains(&Role::Gateway);
-    let serving = tokio::spawn(http::serve(http, health.clone(), metrics, takes_requests));
+    let readiness = Readiness::new(&config, health.clone());
+    let serving = tokio::spawn(http::serve(http, readiness.clone(), metrics));
+    let telling = tokio::spawn(systemd::tell(readiness.clone()));
     if config.database.migrate && !database::migrate_when_there(&config, &health, &stop).await? {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut parts = parts::start(&config, grpc, &health).await?;
+    let mut parts = parts::start(&config, grpc, &readiness).await?;
+    readiness.set_started();
+    systemd::started();
     if config.insecure {
         tracing::warn!("insecure: ports may be reached from other machines without TLS and authentication");
     }
@@ -65,8 +72,10 @@ pub(crate) async fn run(config: Config, metrics: Metrics) -> anyhow::Result<Exit
         died = parts.died() => Some(died),
     };
     tracing::info!(timeout = ?config.drain_timeout, "stopping");
+    systemd::stopping();
     let drained = timeout(config.drain_timeout, parts.drain()).await;
     serving.abort();
+    telling.abort();
     Ok(match (died, drained) {
         (Some(part), _) => {
             tracing::error!(part, "ended by itself");

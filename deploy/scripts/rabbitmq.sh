@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A private RabbitMQ node for tests and demonstrations, as root or as any other user.
 #
-#   rabbitmq.sh start DIR [--join OTHER]   start a node, print its URL; --join makes it a member of OTHER's cluster
+#   rabbitmq.sh start DIR [--join OTHER | --management]   start a node, print its URL; --join makes it a member of
+#                                          OTHER's cluster; --management prints that interface's URL before it
 #   rabbitmq.sh start DIR --tls CERTS      start a node that also speaks TLS with whoever has a certificate, print that URL
 #   rabbitmq.sh stop DIR                   stop it cleanly; its data and ports stay for the next start
 #   rabbitmq.sh kill DIR                   SIGKILL, as a crash would
@@ -11,14 +12,15 @@
 #   rabbitmq.sh install                    install the Debian package if it is missing; its service is not started
 #
 # All state lives in DIR: `settings` (ports, node name), `env` (URL=…), `pid`, `data`, `log`, and `home` with the
-# Erlang cookie. CERTS holds ca.pem, server.pem and server.key, for the name localhost. The broker, its Erlang distribution and epmd listen on 127.0.0.1 only, on ports of their own, so
-# any number of nodes can run beside each other and beside the machine's own RabbitMQ, which is never touched.
+# Erlang cookie. CERTS holds ca.pem, server.pem and server.key, for the name localhost. The broker, its Erlang
+# distribution and epmd listen on 127.0.0.1 only, on ports of their own, so any number of nodes can run beside each
+# other and beside the machine's own RabbitMQ, which is never touched.
 set -euo pipefail
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-  sed -n '4,11s/^#  *//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '4,12s/^#  *//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 
@@ -54,6 +56,7 @@ log.file.level = info
 log.connection.level = error
 CONF
   [[ -z $CERTS ]] || add_tls
+  [[ -z $MANAGEMENT ]] || enable_management "$(free_port)"
 }
 
 # A second port, for TLS; the first one stays, for the look whether the broker serves.
@@ -70,6 +73,13 @@ ssl_options.keyfile = $CERTS/server.key
 ssl_options.verify = verify_peer
 ssl_options.fail_if_no_peer_cert = true
 CONF
+}
+
+# enable_management PORT
+enable_management() {
+  printf '[rabbitmq_management].\n' >"$DIR/enabled_plugins"
+  printf '%s\n' 'management.tcp.ip = 127.0.0.1' "management.tcp.port = $1" >>"$DIR/rabbitmq.conf"
+  sed -i "1i MANAGEMENT_URL=http://127.0.0.1:$1" "$DIR/env" # the broker's own URL stays the last line
 }
 
 # The environment of server and rabbitmqctl alike: nothing of the machine's own RabbitMQ is read or written.
@@ -142,7 +152,7 @@ start() {
   fi
   wait_ready
   [[ -z $JOIN ]] || join_cluster
-  sed -n 's/^URL=//p' "$DIR/env"
+  sed -n 's/^MANAGEMENT_URL=//p; s/^URL=//p' "$DIR/env"
 }
 
 join_cluster() {
@@ -167,7 +177,7 @@ stop_node() {
 }
 
 (($# >= 1)) || usage
-COMMAND=$1 JOIN='' CERTS=''
+COMMAND=$1 JOIN='' CERTS='' MANAGEMENT=''
 if [[ $COMMAND != install ]]; then
   (($# >= 2)) || usage
   DIR=$(absolute "$2")
@@ -179,6 +189,7 @@ case $COMMAND in
   start | restart)
     if [[ ${1:-} == --join ]]; then JOIN=$(absolute "${2:?--join needs a directory}"); fi
     if [[ ${1:-} == --tls ]]; then CERTS=$(absolute "${2:?--tls needs a directory}"); fi
+    if [[ ${1:-} == --management ]]; then MANAGEMENT=yes; fi
     install_rabbitmq
     if [[ $COMMAND == restart ]]; then load_settings && { stop_node TERM || true; }; fi
     start

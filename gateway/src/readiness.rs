@@ -11,14 +11,21 @@ use waybill_messaging::{
     StoreError,
     health::{Health, Parts, Status},
 };
-use waybill_proto::v1::dispatch_gateway_server::DispatchGatewayServer;
+use waybill_proto::v1::{
+    dispatch_gateway_server::DispatchGatewayServer, dispatch_operator_server::DispatchOperatorServer,
+};
 
-use crate::service::Service;
+use crate::service::{Operator, Service};
 
 /// The gateway in the table of parts: up while the database takes what is accepted.
 const PART: &str = "gateway";
 /// The whole process in the health protocol.
 const OVERALL: &str = "";
+/// The services that are up while the database answers.
+const SERVICES: [&str; 2] = [
+    <DispatchGatewayServer<Service> as NamedService>::NAME,
+    <DispatchOperatorServer<Operator> as NamedService>::NAME,
+];
 
 /// Reports how the database answered. What it says of one request says nothing of the gateway.
 pub(crate) fn report(health: &Health, error: Option<&StoreError>) {
@@ -51,7 +58,9 @@ impl Readiness {
     ) -> Self {
         let mut readiness = Self { reporter, health, ready, said: HashMap::new() };
         readiness.say(OVERALL, false).await;
-        readiness.say(service_name(), false).await;
+        for service in SERVICES {
+            readiness.say(service, false).await;
+        }
         readiness
     }
 
@@ -75,7 +84,9 @@ impl Readiness {
         let gateway = parts.get(PART) == Some(&Status::Up);
         let overall = self.ready.as_mut().map_or(gateway, |ready| *ready.borrow_and_update());
         self.say(OVERALL, overall).await;
-        self.say(service_name(), gateway).await;
+        for service in SERVICES {
+            self.say(service, gateway).await;
+        }
         for (part, status) in parts {
             self.say(part, *status == Status::Up).await;
         }
@@ -97,10 +108,6 @@ impl Readiness {
             self.reporter.set_service_status(name, status).await;
         }
     }
-}
-
-const fn service_name() -> &'static str {
-    <DispatchGatewayServer<Service> as NamedService>::NAME
 }
 
 async fn changed(ready: Option<&mut watch::Receiver<bool>>) {

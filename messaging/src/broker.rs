@@ -24,8 +24,9 @@ pub use self::server::{Server, Tls};
 use crate::{
     backoff::Backoff,
     health::{Health, Status},
+    management::Management,
     queues,
-    topology::Topology,
+    topology::{self, Difference, Look, Queue, Topology},
 };
 
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +39,14 @@ pub struct Settings {
     pub server: Server,
     /// What is declared after every connect.
     pub topology: Topology,
+    /// Whether we declare it. If not, somebody else does, and we only look whether they have.
+    pub declare: bool,
+    /// What then shows arguments and bindings too.
+    pub management: Option<Management>,
 }
+
+/// What is on the broker, in the table of parts: up when it is as the configuration says.
+const TOPOLOGY: &str = "topology";
 
 /// A supervised connection. Cheap to clone; all clones share it.
 #[derive(Clone)]
@@ -80,6 +88,32 @@ impl Broker {
     /// Exchange and queue names.
     pub fn topology(&self) -> &Topology {
         &self.settings.topology
+    }
+
+    /// Makes sure that a queue is there, or the one of its dead letters: declares it, or looks whether others have.
+    /// Errors: it is not there, differs, or the broker is away.
+    pub(crate) async fn ensure(&self, channel: &Channel, queue: Queue, dead: bool) -> Result<(), String> {
+        let Settings { topology, declare, .. } = &*self.settings;
+        let ensuring = async {
+            if *declare {
+                return topology.declare_for(channel, queue, dead).await;
+            }
+            topology.spec(queue, dead).ask(channel).await.map(|_| ())
+        };
+        let outcome = in_time("declare the queue", async { Ok(ensuring.await) }).await?;
+        outcome.map_err(|error| match Difference::of(&error) {
+            Some(difference) => difference.to_string(),
+            None => format!("declare the queue: {error}"),
+        })
+    }
+
+    /// Says that the consumer of a queue takes packs, where that is ours to declare and it is we who consume it.
+    pub(crate) async fn bind_packed(&self, channel: &Channel, queue: Queue) -> Result<(), String> {
+        let spec = self.settings.topology.spec(queue, false);
+        if spec.external || !self.settings.declare {
+            return Ok(());
+        }
+        in_time("bind for packs", spec.bind_packed(channel)).await
     }
 
     /// Whether a queue answers, asked over a connection of its own.
@@ -185,14 +219,44 @@ impl Supervisor {
 
     async fn connect(&self) -> Result<Connection, String> {
         let connection = self.settings.server.connect(format!("waybill {}", self.name)).await?;
-        in_time("declare topology", self.declare(&connection)).await?;
+        let prepared = if self.settings.declare {
+            self.declare(&connection).await
+        } else {
+            self.look(&connection).await
+        };
+        if let Err(reason) = prepared {
+            // Said at once: the broker need not find out that nobody is there any more.
+            let _ = timeout(Duration::from_secs(2), connection.close(200, "bye".into())).await;
+            return Err(reason);
+        }
+        self.health.set(TOPOLOGY, Status::Up);
         Ok(connection)
     }
 
-    async fn declare(&self, connection: &Connection) -> Result<(), lapin::Error> {
-        let channel = connection.create_channel().await?;
-        self.settings.topology.declare(&channel).await?;
-        channel.close(200, "declared".into()).await
+    /// Declares the topology. Errors: what differs, in words, which only an operator can mend; or the broker is away.
+    async fn declare(&self, connection: &Connection) -> Result<(), String> {
+        let channel = in_time("open a channel", connection.create_channel()).await?;
+        let declaring = async { Ok(self.settings.topology.declare(&channel).await) };
+        let Err(error) = in_time("declare topology", declaring).await? else {
+            return in_time("close a channel", channel.close(200, "declared".into())).await;
+        };
+        match Difference::of(&error) {
+            Some(difference) => Err(self.differs(&[difference])),
+            None => Err(format!("declare topology: {error}")),
+        }
+    }
+
+    /// Looks whether others have declared it. Creates nothing.
+    async fn look(&self, connection: &Connection) -> Result<(), String> {
+        let look = Look { declaring: false, management: self.settings.management.as_ref() };
+        let checked = topology::compare(connection, &self.settings.topology, look).await?;
+        if checked.differences.is_empty() { Ok(()) } else { Err(self.differs(&checked.differences)) }
+    }
+
+    fn differs(&self, differences: &[Difference]) -> String {
+        let reason = topology::in_words(differences);
+        self.health.set(TOPOLOGY, Status::Down(reason.clone()));
+        reason
     }
 
     /// Offers the connection until it breaks or all is to stop, and says why it ended.

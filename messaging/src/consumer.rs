@@ -181,10 +181,10 @@ impl<H: Handler> Consumer<H> {
         let Settings { queue, dead, .. } = self.settings;
         if *failures > 0 {
             // Again, because the queue may be what broke the last channel.
-            in_time("declare the queue", self.broker.topology().declare_for(&channel, queue, dead)).await?;
+            self.broker.ensure(&channel, queue, dead).await?;
         }
-        if !dead && !self.broker.topology().external.contains(&queue.name) {
-            in_time("bind for packs", self.broker.topology().bind_packed(&channel, queue)).await?;
+        if !dead {
+            self.broker.bind_packed(&channel, queue).await?;
         }
         self.has_leader().await?;
         let (prefetch, own) = (self.settings.prefetch, BasicQosOptions { global: false });

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use lapin::{
-    Channel, Connection, Error, ErrorKind,
-    options::{BasicGetOptions, BasicNackOptions, QueueDeclareOptions, QueueDeleteOptions},
-    types::FieldTable,
+    BasicProperties, Channel, Connection, Error, ErrorKind,
+    options::{
+        BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions,
+    },
 };
 use tokio::time::timeout;
 
 use crate::{
     broker::{Server, in_time},
-    topology::{QUEUES, Queue, Topology, short},
+    topology::{Difference, Exchange, QueueSpec, Topology, short},
 };
 
 /// A read that takes longer finds nobody: an empty queue answers within milliseconds.
@@ -41,7 +42,9 @@ pub enum State {
     /// It is there, and nobody answers for it.
     NoLeader,
     /// It was declared otherwise than the configuration says, and how.
-    Differs(String),
+    Differs(Difference),
+    /// Our user may not read it; what the broker said.
+    Refused(String),
 }
 
 /// A queue of the topology, as found.
@@ -55,34 +58,13 @@ pub struct Found {
     pub state: State,
 }
 
-/// A queue of the topology, or the one of its dead letters.
-#[derive(Clone, Copy, Debug)]
-struct Named {
-    queue: Queue,
-    dead: bool,
-}
-
-impl Named {
-    fn all() -> Vec<Self> {
-        QUEUES.into_iter().flat_map(|queue| [false, true].map(|dead| Self { queue, dead })).collect()
-    }
-
-    fn name(self) -> String {
-        let dead = if self.dead { ".dead" } else { "" };
-        format!("{}{dead}", self.queue.name)
-    }
-
-    fn full_name(self, topology: &Topology) -> String {
-        if self.dead { topology.dead_queue(self.queue) } else { topology.queue(self.queue) }
-    }
-}
-
 /// Looks at every queue of the topology. Takes nothing from any of them, and declares none that is missing.
 ///
 /// Errors: the broker is away, or does not let us look.
 pub async fn inspect(server: &Server, topology: &Topology) -> Result<Vec<Found>, String> {
     let connection = connect(server).await?;
-    let looks = Named::all().into_iter().map(|named| look(&connection, topology, named, PATIENCE));
+    let queues = topology.queues();
+    let looks = queues.iter().map(|queue| look(&connection, queue, PATIENCE));
     let found = join_all(looks).await.into_iter().collect();
     goodbye(&connection).await;
     found
@@ -93,10 +75,10 @@ pub async fn inspect(server: &Server, topology: &Topology) -> Result<Vec<Found>,
 /// `name`: without the prefix. Errors: no queue of ours has that name; it is in any other state, and was left
 /// alone; the broker is away or refuses.
 pub async fn mend(server: &Server, topology: &Topology, name: &str) -> Result<State, String> {
-    let named = Named::all().into_iter().find(|named| named.name() == name);
-    let named = named.ok_or_else(|| format!("{name} is no queue of the topology"))?;
+    let queue = topology.queues().into_iter().find(|queue| queue.short == name);
+    let queue = queue.ok_or_else(|| format!("{name} is no queue of the topology"))?;
     let connection = connect(server).await?;
-    let state = look(&connection, topology, named, LONG_PATIENCE).await?.state;
+    let state = look(&connection, &queue, LONG_PATIENCE).await?.state;
     if state != State::NoLeader {
         goodbye(&connection).await;
         return Err(format!("{name} has a leader or is not there; it was left alone"));
@@ -105,15 +87,37 @@ pub async fn mend(server: &Server, topology: &Topology, name: &str) -> Result<St
     goodbye(&connection).await;
     let connection = connect(server).await?;
     let channel = in_time("open a channel", connection.create_channel()).await?;
-    let full_name = short(&named.full_name(topology));
-    match timeout(DELETION, channel.queue_delete(full_name, QueueDeleteOptions::default())).await {
+    match timeout(DELETION, channel.queue_delete(short(&queue.name), QueueDeleteOptions::default())).await {
         Ok(deleted) => deleted.map_err(|error| format!("delete {name}: {error}"))?,
         Err(_) => return Err(format!("delete {name}: no answer in {} s", DELETION.as_secs())),
     };
-    in_time("declare", topology.declare_one(&channel, named.queue, named.dead)).await?;
-    let state = look(&connection, topology, named, LONG_PATIENCE).await?.state;
+    in_time("declare", queue.declare(&channel)).await?;
+    let state = look(&connection, &queue, LONG_PATIENCE).await?.state;
     goodbye(&connection).await;
     Ok(state)
+}
+
+/// What the broker says against publishing to the exchange of commands; `None` where it lets us, or has no such
+/// exchange. Publishes what no queue takes.
+///
+/// Errors: the broker is away.
+pub async fn may_publish(server: &Server, topology: &Topology) -> Result<Option<String>, String> {
+    let connection = connect(server).await?;
+    let channel = in_time("open a channel", connection.create_channel()).await?;
+    let (exchange, key) =
+        (topology.exchange(Exchange::Dispatch), format!("waybill.doctor.{}", uuid::Uuid::now_v7()));
+    let publishing = async {
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        channel.basic_publish(short(&exchange), short(&key), options, &[], properties).await?.await
+    };
+    let published = in_time("publish", async { Ok(publishing.await) }).await?;
+    goodbye(&connection).await;
+    match published {
+        Err(error) if code(&error) == 403 => Ok(Some(error.to_string())),
+        Err(error) if code(&error) != 404 => Err(format!("publish: {error}")),
+        Ok(_) | Err(_) => Ok(None),
+    }
 }
 
 /// Whether the queue of that full name answers a read. Over a connection of its own: a read without an answer
@@ -126,45 +130,40 @@ pub(crate) async fn answers(server: &Server, full_name: &str) -> Result<bool, St
     answer.map_err(|error| error.to_string())
 }
 
-async fn look(
-    connection: &Connection,
-    topology: &Topology,
-    named: Named,
-    patience: Duration,
-) -> Result<Found, String> {
-    let (name, full_name) = (named.name(), named.full_name(topology));
-    let state = state(connection, topology, named, patience).await;
-    let state = state.map_err(|error| format!("look at {name}: {error}"))?;
-    Ok(Found { name, full_name, state })
+async fn look(connection: &Connection, queue: &QueueSpec, patience: Duration) -> Result<Found, String> {
+    let state = state(connection, queue, patience).await;
+    let state = state.map_err(|error| format!("look at {}: {error}", queue.short))?;
+    Ok(Found { name: queue.short.clone(), full_name: queue.name.clone(), state })
 }
 
-async fn state(
-    connection: &Connection,
-    topology: &Topology,
-    named: Named,
-    patience: Duration,
-) -> Result<State, String> {
-    let full_name = named.full_name(topology);
+async fn state(connection: &Connection, queue: &QueueSpec, patience: Duration) -> Result<State, String> {
     let channel = in_time("open a channel", connection.create_channel()).await?;
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    let asking = channel.queue_declare(short(&full_name), passive, FieldTable::default());
-    let Ok(asked) = timeout(patience, asking).await else { return Ok(State::NoLeader) };
+    let Ok(asked) = timeout(patience, queue.ask(&channel)).await else { return Ok(State::NoLeader) };
     let (ready, consumers) = match asked {
         Ok(queue) => (queue.message_count(), queue.consumer_count()),
         Err(error) if code(&error) == 404 => return Ok(State::Missing),
         Err(error) => return Err(error.to_string()),
     };
-    // It is there, so that this creates nothing; it only compares.
-    let declaring = topology.declare_one(&channel, named.queue, named.dead);
-    match timeout(patience, declaring).await {
+    // It is there, so that this creates nothing; it only compares. On a channel that it may cost.
+    let comparing = in_time("open a channel", connection.create_channel()).await?;
+    match timeout(patience, queue.create(&comparing)).await {
+        // Who may not declare may look all the same.
+        Ok(Err(error)) if code(&error) == 403 => {}
+        Ok(Err(error)) => match Difference::of(&error) {
+            Some(difference) => return Ok(State::Differs(difference)),
+            None => return Err(error.to_string()),
+        },
         Ok(Ok(())) => {}
-        Ok(Err(error)) if code(&error) == 406 => return Ok(State::Differs(error.to_string())),
-        Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Ok(State::NoLeader),
     }
     // Whoever counts messages or consumers is a leader. Nothing at all is what the broker says without one.
-    let answers = ready > 0 || consumers > 0 || {
-        reads(&channel, &full_name, patience).await.map_err(|error| error.to_string())?
+    if ready > 0 || consumers > 0 {
+        return Ok(State::Reachable { ready, consumers });
+    }
+    let answers = match reads(&channel, &queue.name, patience).await {
+        Ok(answers) => answers,
+        Err(error) if code(&error) == 403 => return Ok(State::Refused(error.to_string())),
+        Err(error) => return Err(error.to_string()),
     };
     Ok(if answers { State::Reachable { ready, consumers } } else { State::NoLeader })
 }
@@ -188,11 +187,11 @@ async fn reads(channel: &Channel, full_name: &str, patience: Duration) -> Result
     }
 }
 
-async fn connect(server: &Server) -> Result<Connection, String> {
-    server.connect("waybill queues".to_owned()).await
+pub(crate) async fn connect(server: &Server) -> Result<Connection, String> {
+    server.connect("waybill command line".to_owned()).await
 }
 
-async fn goodbye(connection: &Connection) {
+pub(crate) async fn goodbye(connection: &Connection) {
     // A channel whose read got no answer holds up the goodbye; the broker notices by itself.
     let _ = timeout(Duration::from_secs(1), connection.close(200, "bye".into())).await;
 }

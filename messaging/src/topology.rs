@@ -3,10 +3,18 @@
 //! A dead letter of queue `q` leaves it for exchange `dispatch.dead` with routing key `q` and lands in
 //! queue `q.dead`, from where it is taken into the table `dead_letters`.
 
-use lapin::{
-    Channel, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable, ShortString},
+mod compare;
+mod declare;
+mod difference;
+
+use std::fmt;
+
+use lapin::{ExchangeKind, types::ShortString};
+
+pub(crate) use self::{compare::compare, difference::in_words};
+pub use self::{
+    compare::{Checked, Look, apply, check, delete, messages},
+    difference::{Difference, Thing},
 };
 
 use crate::pack;
@@ -84,6 +92,78 @@ pub enum QueueType {
     Classic,
 }
 
+impl QueueType {
+    /// As the broker calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quorum => "quorum",
+            Self::Classic => "classic",
+        }
+    }
+}
+
+/// An exchange as it is declared: durable, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangeSpec {
+    /// Its name on the broker.
+    pub name: String,
+    /// How it routes.
+    pub kind: ExchangeKind,
+}
+
+impl ExchangeSpec {
+    /// How it routes, as the broker calls it.
+    pub fn kind_name(&self) -> &'static str {
+        if self.kind == ExchangeKind::Topic { "topic" } else { "direct" }
+    }
+}
+
+/// A queue as it is declared: durable, with these arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// Its name without the prefix, as commands take it.
+    pub short: String,
+    /// Its name on the broker.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Vec<(&'static str, Argument)>,
+    /// What is routed to it.
+    pub bindings: Vec<Binding>,
+    /// Bindings by which its consumer says that it takes packs. Without them messages travel one by one.
+    pub packed: Vec<Binding>,
+    /// Whether somebody else consumes it, who does not know of packs.
+    pub external: bool,
+}
+
+/// The value of a queue's argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A name.
+    Text(String),
+    /// A limit.
+    Number(i64),
+}
+
+impl fmt::Display for Argument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// What an exchange routes to a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The exchange's name on the broker.
+    pub exchange: String,
+    /// The queue's name on the broker.
+    pub queue: String,
+    /// What has to stand on a message.
+    pub routing_key: String,
+}
+
 /// Names and kinds, as configured.
 #[derive(Clone, Debug)]
 pub struct Topology {
@@ -113,120 +193,60 @@ impl Topology {
         format!("{}{}.dead", self.prefix, queue.name)
     }
 
-    /// Declares all of it. What is there already stays as it is.
-    ///
-    /// Errors: the broker is away, or something of that name exists with other properties
-    /// (406 `PRECONDITION_FAILED`), which only an operator can resolve.
-    pub async fn declare(&self, channel: &Channel) -> Result<(), lapin::Error> {
-        self.declare_exchanges(channel).await?;
-        for queue in QUEUES {
-            self.declare_one(channel, queue, true).await?;
-            self.declare_one(channel, queue, false).await?;
-        }
-        Ok(())
+    /// Every exchange.
+    pub fn exchanges(&self) -> [ExchangeSpec; 3] {
+        [Exchange::Dispatch, Exchange::Events, Exchange::Dead]
+            .map(|exchange| ExchangeSpec { name: self.exchange(exchange), kind: exchange.kind() })
     }
 
-    /// Declares what the consumer of one queue needs. The queues of others stay alone: RabbitMQ does not tell
-    /// the consumer of a deleted queue when somebody else has declared it again meanwhile.
-    pub(crate) async fn declare_for(
-        &self,
-        channel: &Channel,
-        queue: Queue,
-        dead: bool,
-    ) -> Result<(), lapin::Error> {
-        self.declare_exchanges(channel).await?;
-        self.declare_one(channel, queue, dead).await
+    /// Every queue, that of the dead letters before the one whose letters they are.
+    pub fn queues(&self) -> Vec<QueueSpec> {
+        QUEUES.into_iter().flat_map(|queue| [true, false].map(|dead| self.spec(queue, dead))).collect()
     }
 
-    async fn declare_exchanges(&self, channel: &Channel) -> Result<(), lapin::Error> {
-        for exchange in [Exchange::Dispatch, Exchange::Events, Exchange::Dead] {
-            let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-            let name = short(&self.exchange(exchange));
-            channel.exchange_declare(name, exchange.kind(), options, FieldTable::default()).await?;
-        }
-        Ok(())
-    }
-
-    /// Declares a queue, or the one of its dead letters, with its bindings.
-    pub(crate) async fn declare_one(
-        &self,
-        channel: &Channel,
-        queue: Queue,
-        dead: bool,
-    ) -> Result<(), lapin::Error> {
+    /// One queue, or the one of its dead letters, as it is declared.
+    pub(crate) fn spec(&self, queue: Queue, dead: bool) -> QueueSpec {
         if dead {
-            let dead = self.dead_queue(queue);
-            self.create(channel, &dead, self.arguments()).await?;
-            return self.bind(channel, &dead, Exchange::Dead, &self.queue(queue)).await;
+            let name = self.dead_queue(queue);
+            let binding = self.binding(Exchange::Dead, &name, &self.queue(queue));
+            let (short, arguments) = (format!("{}.dead", queue.name), self.arguments());
+            let (bindings, packed) = (vec![binding], Vec::new());
+            return QueueSpec { short, name, arguments, bindings, packed, external: false };
         }
-        self.create(channel, &self.queue(queue), self.dead_lettering(queue)).await?;
-        for key in queue.routing_keys {
-            self.bind(channel, &self.queue(queue), Exchange::Dispatch, key).await?;
-            if self.external.contains(&queue.name) {
-                self.unbind(channel, &self.queue(queue), &pack::key(key)).await?;
-            }
+        let name = self.queue(queue);
+        let binding = |key: &str| self.binding(Exchange::Dispatch, &name, key);
+        let bindings = queue.routing_keys.iter().map(|key| binding(key)).collect();
+        let packed = queue.routing_keys.iter().map(|key| binding(&pack::key(key))).collect();
+        let (short, arguments) = (queue.name.to_owned(), self.dead_lettering(queue));
+        let external = self.external.contains(&queue.name);
+        QueueSpec { short, name, arguments, bindings, packed, external }
+    }
+
+    fn binding(&self, exchange: Exchange, queue: &str, routing_key: &str) -> Binding {
+        Binding {
+            exchange: self.exchange(exchange),
+            queue: queue.to_owned(),
+            routing_key: routing_key.to_owned(),
         }
-        Ok(())
     }
 
-    /// Says that the consumer of this queue takes packs.
-    pub(crate) async fn bind_packed(&self, channel: &Channel, queue: Queue) -> Result<(), lapin::Error> {
-        for key in queue.routing_keys {
-            self.bind(channel, &self.queue(queue), Exchange::Dispatch, &pack::key(key)).await?;
-        }
-        Ok(())
-    }
-
-    async fn create(&self, channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), lapin::Error> {
-        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        channel.queue_declare(short(name), options, arguments).await.map(|_| ())
-    }
-
-    async fn bind(
-        &self,
-        channel: &Channel,
-        queue: &str,
-        from: Exchange,
-        key: &str,
-    ) -> Result<(), lapin::Error> {
-        let (queue, exchange) = (short(queue), short(&self.exchange(from)));
-        let options = QueueBindOptions::default();
-        channel.queue_bind(queue, exchange, short(key), options, FieldTable::default()).await
-    }
-
-    /// Takes a binding away; none there is as well.
-    async fn unbind(&self, channel: &Channel, queue: &str, key: &str) -> Result<(), lapin::Error> {
-        let (queue, exchange) = (short(queue), short(&self.exchange(Exchange::Dispatch)));
-        channel.queue_unbind(queue, exchange, short(key), FieldTable::default()).await
-    }
-
-    fn arguments(&self) -> FieldTable {
-        let mut arguments = FieldTable::default();
-        let kind = match self.queue_type {
-            QueueType::Quorum => "quorum",
-            QueueType::Classic => "classic",
-        };
-        arguments.insert("x-queue-type".into(), text(kind));
-        arguments
+    fn arguments(&self) -> Vec<(&'static str, Argument)> {
+        vec![("x-queue-type", Argument::Text(self.queue_type.name().to_owned()))]
     }
 
     /// The delivery limit is the last net, below our own attempts. Dead-lettering stays at most once, the
     /// broker's default: a letter lost there loses no dispatch, since the saga asks again, while the worker of
     /// `x-dead-letter-strategy=at-least-once` can take down every quorum queue of a RabbitMQ 3.10 node when
     /// a queue is deleted right after it was declared (see ARCHITECTURE.md).
-    fn dead_lettering(&self, queue: Queue) -> FieldTable {
+    fn dead_lettering(&self, queue: Queue) -> Vec<(&'static str, Argument)> {
         let mut arguments = self.arguments();
-        arguments.insert("x-dead-letter-exchange".into(), text(&self.exchange(Exchange::Dead)));
-        arguments.insert("x-dead-letter-routing-key".into(), text(&self.queue(queue)));
+        arguments.push(("x-dead-letter-exchange", Argument::Text(self.exchange(Exchange::Dead))));
+        arguments.push(("x-dead-letter-routing-key", Argument::Text(self.queue(queue))));
         if self.queue_type == QueueType::Quorum {
-            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(self.delivery_limit.into()));
+            arguments.push(("x-delivery-limit", Argument::Number(self.delivery_limit.into())));
         }
         arguments
     }
-}
-
-fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.as_bytes().into())
 }
 
 /// AMQP's short string holds 255 bytes; what is longer is cut, because the conversion would panic.

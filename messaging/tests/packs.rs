@@ -127,7 +127,8 @@ async fn the_queue_of_somebody_else_loses_its_packed_binding(database: TestDatab
     let mut rig = Rig::new(database).await;
     rig.broker.bind("order", "dispatch", PACKED).await;
     let topology = Topology { external: vec!["order"], ..topology(&rig.broker) };
-    let settings = broker::Settings { server: Server::at(rig.broker.url().to_owned()), topology };
+    let server = Server::at(rig.broker.url().to_owned());
+    let settings = broker::Settings { server, topology, declare: true, management: None };
     let (_, supervisor) = Broker::new(settings, "external", rig.health.clone());
     rig.tasks.spawn(supervisor.run(rig.stop.clone()));
     rig.up("external").await;

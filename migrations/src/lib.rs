@@ -61,6 +61,11 @@ impl MigratorTrait for Migrator {
     }
 }
 
+/// Names of all migrations of this release, as `seaql_migrations` remembers them.
+pub fn names() -> Vec<String> {
+    Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect()
+}
+
 /// Brings the database at `url` up to this binary's schema and returns how many migrations it ran.
 ///
 /// Any number of processes may call this at once: one migrates, the others wait for it and find

@@ -28,7 +28,8 @@ impl Database {
         Ok(databases)
     }
 
-    async fn open(name: &'static str, url: &SecretUrl) -> Result<Self, Failure> {
+    /// One of them. Errors: as above.
+    pub(super) async fn open(name: &'static str, url: &SecretUrl) -> Result<Self, Failure> {
         let shown = url.to_string();
         let path = url.expose().strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
         let path = path.map(|path| path.split('?').next().unwrap_or_default());

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use comfy_table::Cell;
 use serde_json::json;
-use waybill_messaging::queues::{self, Found, State};
+use waybill_messaging::{
+    queues::{self, Found, State},
+    topology::Difference,
+};
 
 use super::{
     Failure, Task,
@@ -26,9 +29,10 @@ const SAFE: &str = "Mending deletes the queue and declares it again. Nothing get
 #[command(after_help = "\
 States:
   reachable          there, and somebody answers for it
-  missing            not there; every process that connects declares it
+  missing            not there; `waybill topology apply` declares it, and so does every process that connects
   no leader          there, but nothing gets in or out; `waybill queues mend` mends it
-  arguments differ   declared otherwise than the configuration says; set it back, or remove the queue
+  arguments differ   declared otherwise than the configuration says; the last column says how and what to do
+  refused            our user may not read it
 
 Examples:
   waybill queues
@@ -150,7 +154,7 @@ fn show(found: &[Found], as_json: bool) -> Result<(), Failure> {
     for Found { name, full_name, state } in found {
         let (ready, consumers) = match state {
             State::Reachable { ready, consumers } => (Some(ready), Some(consumers)),
-            State::Missing | State::NoLeader | State::Differs(_) => (None, None),
+            State::Missing | State::NoLeader | State::Differs(_) | State::Refused(_) => (None, None),
         };
         if as_json {
             let value = json!({
@@ -182,6 +186,7 @@ const fn word(state: &State) -> &'static str {
         State::Missing => "missing",
         State::NoLeader => "no leader",
         State::Differs(_) => "arguments differ",
+        State::Refused(_) => "refused",
     }
 }
 
@@ -189,18 +194,21 @@ const fn colour(state: &State) -> Colour {
     match state {
         State::Reachable { .. } => Colour::Good,
         State::Missing => Colour::Warning,
-        State::NoLeader | State::Differs(_) => Colour::Bad,
+        State::NoLeader | State::Differs(_) | State::Refused(_) => Colour::Bad,
     }
 }
 
 fn advice(name: &str, state: &State) -> String {
     match state {
         State::Reachable { .. } => String::new(),
-        State::Missing => "nothing: the next process that connects declares it".to_owned(),
-        State::NoLeader => format!("if it stays so: waybill queues mend {name} --yes"),
-        State::Differs(how) => {
-            format!("set amqp.queue_type or amqp.delivery_limit back, or remove the queue: {how}")
+        State::Missing => {
+            "waybill topology apply, or nothing: with amqp.declare the next process that connects \
+                           declares it"
+                .to_owned()
         }
+        State::NoLeader => format!("if it stays so: waybill queues mend {name} --yes"),
+        State::Differs(how) => how.to_string(),
+        State::Refused(said) => Difference::Refused(said.clone()).to_string(),
     }
 }
 

@@ -17,13 +17,18 @@ const KEYS: &str = "saga.step_timeout, saga.step_attempts, consumer.max_attempts
 
 /// Refuses an inbox that would take a late copy of a message for a new one.
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
-    let (retention, needed) = (config.inbox_retention, horizon(&config.saga, &config.consumer));
+    let (retention, needed) = (config.inbox_retention, retry_horizon(config));
     if retention >= needed {
         return Ok(());
     }
     let [needed, retention] = [needed, retention].map(humantime::format_duration);
     let what = format!("must be at least {needed}, and is {retention}");
     Err(Problem::Conflict { first: "inbox.retention", second: KEYS, what })
+}
+
+/// For how long one and the same message can come again.
+pub(crate) fn retry_horizon(config: &Config) -> Duration {
+    horizon(&config.saga, &config.consumer)
 }
 
 /// The longest time between the first handling of a message and the last attempt at a copy of it:

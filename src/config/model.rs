@@ -27,6 +27,8 @@ pub(crate) struct Config {
     /// Whether ports that other machines can reach are bound without TLS and authentication.
     pub(crate) insecure: bool,
     pub(crate) drain_timeout: Duration,
+    /// How long a message may be due before the process is not ready; `None` is for ever.
+    pub(crate) ready_max_outbox_age: Option<Duration>,
     /// Whether all sagas are paused before anything is consumed; a flag of `serve`, no setting.
     pub(crate) paused: bool,
     /// Worker threads; `None` means one per core.
@@ -100,6 +102,9 @@ pub(crate) struct Amqp {
     pub(crate) prefix: String,
     pub(crate) queue_type: QueueType,
     pub(crate) delivery_limit: u32,
+    pub(crate) declare: bool,
+    /// Shows what AMQP does not.
+    pub(crate) management_url: Option<SecretUrl>,
 }
 
 /// The type of the queues that are declared.

@@ -31,6 +31,7 @@ pub(super) fn resolve(values: &Values) -> Result<Config, ConfigError> {
         connections: connections(values)?,
         insecure: get(values, "insecure")?,
         drain_timeout: get(values, "drain_timeout")?,
+        ready_max_outbox_age: get(values, "ready.max_outbox_age")?,
         paused: false,
         threads: Some(get(values, "runtime.threads")?).filter(|threads| *threads > 0),
         log_format: log_format(values)?,
@@ -140,6 +141,8 @@ fn amqp(values: &Values) -> Result<Amqp, Problem> {
         prefix: get(values, "amqp.prefix")?,
         queue_type,
         delivery_limit: get(values, "amqp.delivery_limit")?,
+        declare: get(values, "amqp.declare")?,
+        management_url: get(values, "amqp.management_url")?,
     })
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     OptionalCount { min: u64, max: u64 },
     /// A time with its unit.
     Time { min: Duration, max: Duration },
+    /// A time with its unit, or `none`.
+    OptionalTime { min: Duration, max: Duration },
     /// `true` or `false`.
     Switch,
     /// One of these words.
@@ -70,6 +72,7 @@ impl Kind {
             Self::Count { min, max } => value::count(text, min, max).map(Value::Count),
             Self::OptionalCount { min, max } => value::optional_count(text, min, max),
             Self::Time { min, max } => value::time(text, min, max),
+            Self::OptionalTime { min, max } => value::optional_time(text, min, max),
             Self::Switch => value::switch(text),
             Self::Choice(words) => value::choice(text, words),
             Self::Roles => Role::parse_list(text).map(Value::Roles),
@@ -93,11 +96,8 @@ impl Kind {
             Self::Address => "an IP address and a port, such as `127.0.0.1:50051` or `[::]:50051`".to_owned(),
             Self::Count { min, max } => format!("a whole number from {min} to {max}"),
             Self::OptionalCount { min, max } => format!("`none` or a whole number from {min} to {max}"),
-            Self::Time { min, max } => format!(
-                "a time with its unit, such as `500ms`, `30s` or `7d`, from {} to {}",
-                humantime::format_duration(min),
-                humantime::format_duration(max)
-            ),
+            Self::Time { min, max } => time(min, max),
+            Self::OptionalTime { min, max } => format!("`none` or {}", time(min, max)),
             Self::Switch => "`true` or `false`".to_owned(),
             Self::Choice(words) => format!("one of {}", quoted(words)),
             Self::Roles => format!("a list of {}", quoted(&Role::NAMES)),
@@ -121,6 +121,11 @@ impl Kind {
             _ => text.to_owned(),
         }
     }
+}
+
+fn time(min: Duration, max: Duration) -> String {
+    let [min, max] = [min, max].map(humantime::format_duration);
+    format!("a time with its unit, such as `500ms`, `30s` or `7d`, from {min} to {max}")
 }
 
 fn quoted(words: &[&str]) -> String {

@@ -9,6 +9,7 @@ const DATABASES: &[&str] = &["sqlite:", "postgres://", "postgresql://"];
 const BROKERS: &[&str] = &["amqp://", "amqps://"];
 const KEYS: &[&str] = &["https://", "http://", "file:"];
 const LIMIT: Kind = Kind::OptionalCount { min: 1, max: 1_000_000 };
+const MANAGEMENT: &[&str] = &["http://", "https://"];
 const OWN_DATABASE: Kind = Kind::Url { schemes: DATABASES, optional: true };
 
 /// Every setting, grouped as in the documentation.
@@ -38,6 +39,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Private key of that certificate"),
     row("http.tls_client_ca", "WAYBILL_HTTP_TLS_CLIENT_CA", "", Kind::File,
         "CA whose certificate every client of that port has to have; nothing asks for none"),
+    row("ready.max_outbox_age", "WAYBILL_READY_MAX_OUTBOX_AGE", "none", Kind::OptionalTime { min: SECOND, max: DAY },
+        "How long a message may be due in an outbox of this process before the process is not ready; `none` is for ever"),
     row("grpc.addr", "WAYBILL_GRPC_ADDR", "127.0.0.1:50051", Kind::Address,
         "Address of the gRPC services"),
     row("grpc.tls_certificate", "WAYBILL_GRPC_TLS_CERTIFICATE", "", Kind::File,
@@ -73,6 +76,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Stands before the name of every exchange and queue"),
     row("amqp.queue_type", "WAYBILL_AMQP_QUEUE_TYPE", "quorum", Kind::Choice(&["quorum", "classic"]),
         "Type of the queues that are declared"),
+    row("amqp.declare", "WAYBILL_AMQP_DECLARE", "true", Kind::Switch,
+        "Whether exchanges, queues and bindings are declared; if not, others do, and no process is ready before they have"),
+    row("amqp.management_url", "WAYBILL_AMQP_MANAGEMENT_URL", "", Kind::Url { schemes: MANAGEMENT, optional: true },
+        "The broker's management interface, which shows what AMQP does not (bindings, leaders, policies); user and password are those of `amqp.url` unless it has its own"),
     row("amqp.delivery_limit", "WAYBILL_AMQP_DELIVERY_LIMIT", "20", count(1, 100_000),
         "Deliveries of one message before a quorum queue takes it for dead"),
 

@@ -37,6 +37,7 @@ from_value! {
     usize: Value::Count(count) => Self::try_from(*count).ok();
     Option<u64>: Value::OptionalCount(count) => Some(*count);
     Duration: Value::Time(time) => Some(*time);
+    Option<Duration>: Value::OptionalTime(time) => Some(*time);
     bool: Value::Switch(switch) => Some(*switch);
     Vec<Role>: Value::Roles(roles) => Some(roles.clone());
     Vec<u32>: Value::Versions(versions) => Some(versions.clone());

@@ -17,6 +17,7 @@ pub(crate) enum Value {
     Count(u64),
     OptionalCount(Option<u64>),
     Time(Duration),
+    OptionalTime(Option<Duration>),
     Switch(bool),
     Roles(Vec<Role>),
     List(Vec<String>),
@@ -85,6 +86,16 @@ pub(super) fn time(text: &str, min: Duration, max: Duration) -> Result<Value, St
         Ok(time) if (min..=max).contains(&time) => Ok(Value::Time(time)),
         Ok(_) => Err("is out of range".to_owned()),
         Err(_) => Err("is not a time".to_owned()),
+    }
+}
+
+pub(super) fn optional_time(text: &str, min: Duration, max: Duration) -> Result<Value, String> {
+    if text.is_empty() || text == "none" {
+        return Ok(Value::OptionalTime(None));
+    }
+    match time(text, min, max)? {
+        Value::Time(time) => Ok(Value::OptionalTime(Some(time))),
+        other => Ok(other),
     }
 }
 

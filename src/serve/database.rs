@@ -1,6 +1,6 @@
 //! The databases of this process: which there are, their schema, and whether they answer.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,8 @@ use waybill_messaging::{
 use crate::config::{Config, Role, SecretUrl};
 
 const PART: &str = "database";
+/// A database that takes longer says nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
 
 /// A store with the outcomes of its rows, for the relay.
@@ -51,6 +53,12 @@ impl Stores {
             named.push((name, store));
         }
         Ok(named)
+    }
+
+    /// Every database that this process uses, with its name.
+    pub(super) fn used(&self, config: &Config) -> Vec<(&'static str, Store)> {
+        let databases = config.databases().into_iter();
+        databases.filter_map(|(name, url)| Some((name, self.get(url).ok()?))).collect()
     }
 
     /// All of them.
@@ -100,6 +108,7 @@ pub(super) async fn migrate_when_there(
         while let Err(error) = waybill_migrations::migrate(url.expose()).await {
             anyhow::ensure!(is_outage(&error), "migrating {url}: {error}");
             failures += 1;
+            health.turn();
             health.set(PART, Status::Down(error.to_string()));
             tokio::select! {
                 () = stop.cancelled() => return Ok(false),
@@ -118,19 +127,34 @@ fn is_outage(error: &waybill_migrations::Error) -> bool {
     }
 }
 
-/// Asks every database once a second whether it is there, and tells `health`.
+/// Asks every database once a second whether it is there, and tells `health`. It turns whatever is away: one that
+/// says nothing is waited for, and told.
 pub(super) async fn watch(stores: Vec<Store>, health: Health, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let mut status = Status::Up;
-        for store in &stores {
-            if let Err(error) = store.ping().await {
-                status = Status::Down(error.to_string());
+        let mut asking = pin!(ask(&stores));
+        loop {
+            health.turn();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                status = &mut asking => break health.set(PART, status),
+                () = sleep(PATIENCE) => {
+                    health.set(PART, Status::Down(format!("no answer in {} s", PATIENCE.as_secs())));
+                }
             }
         }
-        health.set(PART, status);
         tokio::select! {
             () = stop.cancelled() => {}
             () = sleep(Duration::from_secs(1)) => {}
         }
     }
+}
+
+async fn ask(stores: &[Store]) -> Status {
+    let mut status = Status::Up;
+    for store in stores {
+        if let Err(error) = store.ping().await {
+            status = Status::Down(error.to_string());
+        }
+    }
+    status
 }

@@ -11,7 +11,9 @@ use waybill_messaging::{
     Store,
     broker::{self, Broker},
     health::{Health, Status},
-    inbox, outbox,
+    inbox,
+    management::Management,
+    outbox,
     relay::{self, Relay},
     topology::{QueueType, Topology},
 };
@@ -21,7 +23,11 @@ use waybill_saga::{
     pause::{self, Scope, SetPause},
 };
 
-use super::database::{self, Stores};
+use super::{
+    database::{self, Stores},
+    lag,
+    readiness::Readiness,
+};
 use crate::config::{self, Config, Role};
 
 /// Groups of parts in the order in which they stop: each finishes with the help of those after it.
@@ -81,7 +87,12 @@ impl Parts {
 }
 
 /// Starts everything that the roles need.
-pub(super) async fn start(config: &Config, grpc: Option<Listener>, health: &Health) -> anyhow::Result<Parts> {
+pub(super) async fn start(
+    config: &Config,
+    grpc: Option<Listener>,
+    readiness: &Readiness,
+) -> anyhow::Result<Parts> {
+    let health = readiness.health();
     let (mut intake, mut consumers, mut relaying, mut brokers) =
         (Group::new(), Group::new(), Group::new(), Group::new());
     let relay = Relay::new(relay_settings(&config.relay));
@@ -89,12 +100,16 @@ pub(super) async fn start(config: &Config, grpc: Option<Listener>, health: &Heal
     if config.paused {
         pause_all(&stores.get(&config.database.url)?).await?;
     }
-    let (publishing, consuming) = connect(config, health, &mut brokers);
+    let (publishing, consuming) = connect(config, health, &mut brokers)?;
     let sweep = config.roles.contains(&Role::Relay);
     relaying.spawn("relay", relay.run(publishing, outlets, sweep, health.clone(), relaying.stop.clone()));
     relaying.spawn("database", database::watch(stores.all(), health.clone(), relaying.stop.clone()));
     consumers::start(config, &stores, &consuming, health, &mut consumers.tasks, &consumers.stop)?;
     measure(config, &stores, &mut relaying)?;
+    if let Some(most) = config.ready_max_outbox_age {
+        let watching = lag::watch(stores.used(config), most, health.clone(), relaying.stop.clone());
+        relaying.spawn("measuring", watching);
+    }
     for store in stores.all() {
         let keeping = inbox::keep(store, config.inbox_retention, consumers.stop.clone());
         consumers.spawn("housekeeping", keeping);
@@ -115,7 +130,8 @@ pub(super) async fn start(config: &Config, grpc: Option<Listener>, health: &Heal
             health.clone(),
         )
         .with_databases(stores.named(config).await?)
-        .guarded_by(config.auth.clone());
+        .guarded_by(config.auth.clone())
+        .ready_when(readiness.watch());
         health.set("intake", Status::Up);
         let serving = gateway.serve(listener, intake.stop.clone(), config.drain_timeout);
         intake.spawn("gateway", async move {
@@ -150,14 +166,26 @@ fn measure(config: &Config, stores: &Stores, group: &mut Group) -> anyhow::Resul
 }
 
 /// Two connections: a blocked one stops every write on it, acknowledgements included.
-fn connect(config: &Config, health: &Health, group: &mut Group) -> (Broker, Broker) {
-    let settings = broker::Settings { server: server(config), topology: topology(config) };
+fn connect(config: &Config, health: &Health, group: &mut Group) -> anyhow::Result<(Broker, Broker)> {
+    let settings = broker::Settings {
+        server: server(config),
+        topology: topology(config),
+        declare: config.amqp.declare,
+        management: management(config)?,
+    };
     let mut open = |name| {
         let (broker, supervisor) = Broker::new(settings.clone(), name, health.clone());
         group.spawn(name, supervisor.run(group.stop.clone()));
         broker
     };
-    (open("broker"), open("broker-consume"))
+    Ok((open("broker"), open("broker-consume")))
+}
+
+/// The broker's management interface, where one is configured.
+pub(crate) fn management(config: &Config) -> anyhow::Result<Option<Management>> {
+    let url = config.amqp.management_url.as_ref();
+    let management = url.map(|url| Management::new(url.expose(), &server(config))).transpose();
+    management.map_err(anyhow::Error::msg)
 }
 
 /// The broker, as configured.

@@ -56,7 +56,12 @@ impl Rig {
             .try_init();
         let (health, stop, clock) = (Health::default(), CancellationToken::new(), Clock::system());
         let mut tasks = JoinSet::new();
-        let settings = broker::Settings { server: Server::at(broker.url()), topology: topology(&broker) };
+        let settings = broker::Settings {
+            server: Server::at(broker.url()),
+            topology: topology(&broker),
+            declare: true,
+            management: None,
+        };
         let (connected, supervisor) = Broker::new(settings, "broker", health.clone());
         tasks.spawn(supervisor.run(stop.clone()));
         let relay = relay::Relay::new(relaying);
@@ -84,7 +89,12 @@ impl Rig {
     /// The same over a connection of its own, which goes by way of `proxy`; one message at a time.
     pub async fn consume_by<H: Handler>(&mut self, proxy: &Proxy, handler: H) {
         let url = proxy.url(self.broker.url());
-        let settings = broker::Settings { server: Server::at(url), topology: topology(&self.broker) };
+        let settings = broker::Settings {
+            server: Server::at(url),
+            topology: topology(&self.broker),
+            declare: true,
+            management: None,
+        };
         let (connected, supervisor) = Broker::new(settings, "broker-consume", self.health.clone());
         self.tasks.spawn(supervisor.run(self.stop.clone()));
         self.consume_from(connected, 1, 1, handler).await;

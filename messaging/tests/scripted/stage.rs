@@ -55,7 +55,12 @@ impl Stage {
             external: Vec::new(),
         };
         let mut connect = |name| {
-            let settings = broker::Settings { server: Server::at(broker.url()), topology: topology.clone() };
+            let settings = broker::Settings {
+                server: Server::at(broker.url()),
+                topology: topology.clone(),
+                declare: true,
+                management: None,
+            };
             let (connected, supervisor) = Broker::new(settings, name, health.clone());
             tasks.spawn(supervisor.run(stop.clone()));
             connected

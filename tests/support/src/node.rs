@@ -8,6 +8,7 @@ use crate::{patience::until, server::Server};
 pub struct Node {
     server: Server,
     url: String,
+    management_url: String,
     /// Removed after the node, which is destroyed first.
     _folder: tempfile::TempDir,
 }
@@ -15,11 +16,26 @@ pub struct Node {
 impl Node {
     /// Starts a new one.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a new one that has the management interface.
+    pub async fn start_with_management() -> Self {
+        Self::start_with(&["--management"]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Server::rabbitmq(folder.path());
-        let mut node = Self { server, url: String::new(), _folder: folder };
-        node.url = node.run("start").await;
-        node
+        let urls = server.run_with("start", flags).await.unwrap_or_else(|error| panic!("{error}"));
+        let (management, url) = urls.rsplit_once('\n').unwrap_or(("", &urls));
+        let (url, management_url) = (url.to_owned(), management.trim().to_owned());
+        Self { server, url, management_url, _folder: folder }
+    }
+
+    /// Where its management interface is; empty where it has none.
+    pub fn management_url(&self) -> &str {
+        &self.management_url
     }
 
     /// Where it is.
@@ -56,8 +72,8 @@ impl Node {
         self.server.run_with("ctl", arguments).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    async fn run(&self, action: &str) -> String {
-        self.server.run(action).await.unwrap_or_else(|error| panic!("{error}"))
+    async fn run(&self, action: &str) {
+        self.server.run(action).await.unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

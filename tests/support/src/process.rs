@@ -203,6 +203,11 @@ impl Process {
         .await;
     }
 
+    /// What it answers at a path of its HTTP address: status and body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        http::get(self.http, path).await.expect("it answers")
+    }
+
     /// Whether it says now that it is ready.
     pub async fn is_ready(&self) -> bool {
         http::get(self.http, "/readyz").await.is_some_and(|(status, _)| status == 200)
