@@ -44,6 +44,7 @@ mod time;
 mod timeline;
 mod tls;
 mod token;
+mod top;
 mod topology;
 mod verb;
 mod watch;
@@ -88,6 +89,7 @@ enum Command {
     Queues(queues::Args),
     Topology(topology::Args),
     Doctor(doctor::Args),
+    Top(top::Args),
 }
 
 /// A command with everything it needs, ready to run.
@@ -107,6 +109,8 @@ pub(crate) enum Task {
     Topology(Box<topology::Work>),
     /// Look at everything.
     Doctor(Box<doctor::Visit>),
+    /// Show what is going on.
+    Top(Box<top::Work>),
     /// Print this and end.
     Print(String),
     /// Talk to a server.
@@ -138,6 +142,7 @@ impl Cli {
             Command::Queues(args) => return args.prepare(),
             Command::Topology(args) => return args.prepare(),
             Command::Doctor(args) => return args.prepare(),
+            Command::Top(args) => return args.prepare(),
             Command::Submit(args) => Client::Submit(args),
             Command::Get(args) => Client::Get(args),
             Command::Watch(args) => Client::Watch(args),
@@ -161,6 +166,7 @@ impl Task {
             | Self::Health(_)
             | Self::Topology(_)
             | Self::Doctor(_)
+            | Self::Top(_)
             | Self::Print(_)
             | Self::Client(_) => None,
         }
@@ -181,11 +187,14 @@ impl Task {
                 service: "waybill-cli",
                 measures: false,
             },
-            Self::SagaVersions(_)
-            | Self::Health(_)
-            | Self::Doctor(_)
-            | Self::Print(_)
-            | Self::Client(_) => {
+            // A line would fall across the screen.
+            Self::Top(_) => telemetry::Options {
+                format: LogFormat::Text,
+                filter: "off",
+                service: "waybill-cli",
+                measures: false,
+            },
+            Self::SagaVersions(_) | Self::Health(_) | Self::Doctor(_) | Self::Print(_) | Self::Client(_) => {
                 telemetry::Options {
                     format: LogFormat::Text,
                     filter: "warn",
@@ -207,6 +216,7 @@ impl Task {
             Self::Health(question) => question.run().await,
             Self::Topology(work) => work.run().await,
             Self::Doctor(visit) => visit.run().await,
+            Self::Top(work) => work.run().await,
             Self::Print(text) => out::text(&text).map(|()| ExitCode::SUCCESS),
             Self::Client(client) => {
                 let span = info_span!("client.command", otel.name = client.name());

@@ -4,6 +4,8 @@
 //! its node was killed. Such a queue is there and can be declared again, but whatever reads from it or writes
 //! to it waits in vain, for ever. The broker counts it as empty; only a read tells it from an empty queue.
 
+mod counter;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -19,6 +21,8 @@ use crate::{
     broker::{Server, in_time},
     topology::{Difference, Exchange, QueueSpec, Topology, short},
 };
+
+pub use self::counter::{Counted, Counter};
 
 /// A read that takes longer finds nobody: an empty queue answers within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
