@@ -20,7 +20,7 @@ use crate::cli::{
 
 /// Rates that are kept for the curve.
 const HISTORY: usize = 200;
-/// Columns of a frame on paper.
+/// Columns of a frame on paper, at least.
 const PAPER: u16 = 100;
 /// A row that is due for longer is not just passing through.
 const SLOW: Duration = Duration::from_mins(1);
@@ -60,11 +60,16 @@ impl Screen {
     /// The frame on paper, as high as it has to be.
     pub(super) fn as_text(&self) -> String {
         let height = self.now.as_ref().map_or(1, |now| parts(now).iter().sum());
-        let Ok(mut terminal) = Terminal::new(TestBackend::new(PAPER, height));
+        // As wide as what has to be read in full.
+        let troubles = self.now.iter().flat_map(|now| &now.troubles);
+        let widest =
+            troubles.map(|trouble| u16::try_from(Line::raw(clean(trouble)).width()).unwrap_or(PAPER)).max();
+        let width = widest.unwrap_or_default().clamp(PAPER, 1_000);
+        let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));
         // Drawing into memory cannot fail.
         let Ok(_) = terminal.draw(|frame| self.draw(frame));
         let buffer = terminal.backend().buffer();
-        let rows = buffer.content().chunks(usize::from(PAPER));
+        let rows = buffer.content().chunks(usize::from(width));
         let line =
             |row: &[ratatui::buffer::Cell]| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>();
         rows.map(|row| line(row).trim_end().to_owned() + "\n").collect()
@@ -216,6 +221,10 @@ mod tests {
     #[test]
     fn a_frame_shows_rates_outboxes_queues_and_troubles() {
         let mut screen = Screen::new(Duration::from_secs(2));
+        screen.add(snapshot(10, None));
+        let long = "database payment: ".to_owned() + &"away ".repeat(30) + "at last";
+        screen.add(Snapshot { troubles: vec![long.clone()], ..snapshot(10, None) });
+        assert!(screen.as_text().lines().any(|line| line == long), "in full: {}", screen.as_text());
         screen.add(snapshot(10, None));
         assert!(screen.as_text().contains("accepted -   ended -   running 10"), "{}", screen.as_text());
         screen.add(snapshot(15, Some((20, Duration::from_secs(2)))));
