@@ -142,7 +142,7 @@ fn every_kind_refuses_what_it_cannot_read() {
         ("database.url", "mysql://u:p@h/d", "is no such URL"),
         ("database.url", "", "is no such URL"),
         ("database.url", "postgres://u:p@h:port/d", "is no URL: invalid port number"),
-        ("grpc.tls_key", "\0", "holds a zero byte"),
+        ("grpc.tls_key", "\0", "holds a control character"),
         ("database.migrate", "yes", "is neither; allowed: `true` or `false`"),
         ("amqp.queue_type", "stream", "is none of them; allowed: one of `quorum`, `classic`"),
         ("amqp.prefix", "a b", "holds a character that is not visible ASCII"),
