@@ -1,4 +1,4 @@
-//! Who asks, and what they may: the credentials of a call become a [`Caller`], whose scopes are compared with
+//! Who asks, and what they may: the credentials of a call become a `Caller`, whose scopes are compared with
 //! what the method needs, and whose limits hold for the call and for each message of a stream.
 //!
 //! Where no credentials are configured everybody may do everything, under the limits of their address. A call
