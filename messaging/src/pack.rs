@@ -105,7 +105,7 @@ fn unpacked(packed: Packed) -> Envelope {
         correlation_id: text(packed.correlation_id),
         causation_id: text(packed.causation_id),
         reply_to: text(packed.reply_to),
-        trace: TraceContext { traceparent: text(packed.traceparent), tracestate: text(packed.tracestate) },
+        trace: TraceContext::received(&packed.traceparent, &packed.tracestate),
         attempt: packed.attempt.max(1),
         body: packed.body,
     }
@@ -123,7 +123,10 @@ mod tests {
             correlation_id: "d".to_owned(),
             causation_id: "c".to_owned(),
             reply_to: "saga.reply".to_owned(),
-            trace: TraceContext { traceparent: format!("00-{number}"), tracestate: "a=b".to_owned() },
+            trace: TraceContext {
+                traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+                tracestate: "a=b".to_owned(),
+            },
             attempt: number,
             body: Bytes::from(vec![0, 255, 7]),
         };

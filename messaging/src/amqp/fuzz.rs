@@ -42,7 +42,7 @@ fn delivery(properties: lapin::BasicProperties, body: Vec<u8>) -> Delivery {
 prop_compose! {
     fn ours()(
         ids in prop::array::uniform3("[^\\x00]{1,60}"), type_name in "[a-zA-Z.]{1,100}", reply_to in "[a-z.]{0,30}",
-        traceparent in "[0-9a-f-]{0,55}", tracestate in "[ -~]{0,300}", attempt in 1..=i32::MAX, body in vec(any::<u8>(), 0..40),
+        traceparent in "00-[0-9a-f]{31}1-[0-9a-f]{15}1-0[01]", tracestate in "[ -~]{0,300}", attempt in 1..=i32::MAX, body in vec(any::<u8>(), 0..40),
     ) -> Envelope {
         let [message_id, correlation_id, causation_id] = ids;
         let trace = TraceContext { traceparent, tracestate };
