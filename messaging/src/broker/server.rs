@@ -3,7 +3,7 @@
 //! Certificates are read anew for every connection, so that the next one after a change has the new ones. With a
 //! CA of its own, a broker is believed by that one alone: one of the system's could vouch for anybody.
 
-use std::{fmt, io, path::PathBuf};
+use std::{borrow::Cow, fmt, io, path::PathBuf};
 
 use lapin::{
     Connection, ConnectionProperties,
@@ -45,7 +45,7 @@ impl Server {
 
     async fn connecting(&self, name: String) -> Result<Connection, lapin::Error> {
         // The parser's words for a bad URL are fixed ones; the URL and its password are not among them.
-        let uri: AMQPUri = with_defaults(&self.url).parse().map_err(io::Error::other)?;
+        let uri: AMQPUri = with_heartbeat(&self.url).parse().map_err(io::Error::other)?;
         let connector = match uri.scheme {
             AMQPScheme::AMQP => None,
             AMQPScheme::AMQPS => Some(self.tls.connector().await.map_err(io::Error::other)?),
@@ -99,16 +99,13 @@ fn without_secrets(uri: &AMQPUri) -> AMQPUri {
     AMQPUri { authority, ..AMQPUri::default() }
 }
 
-/// What a connection asks for where its URL does not say otherwise. The broker's own heartbeat of 60 s notices a dead
-/// peer after two minutes; its guide recommends 5 to 20 s. lapin keeps room for 32 frames each way (4.12.3,
-/// `io_loop.rs`): with the usual 128 KiB those are 16 MiB for the two connections of a process.
-fn with_defaults(url: &str) -> String {
-    let mut url = url.to_owned();
-    for (name, value) in [("heartbeat", "10"), ("frame_max", "32768")] {
-        if !url.contains(&format!("{name}=")) {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url.extend([name, "=", value]);
-        }
+/// The broker's own default of 60 s notices a dead peer after two minutes; its guide recommends 5 to 20 s. The size of
+/// frames stays the broker's: headers of a message are one frame, and with a smaller limit a stranger's long ones would
+/// end the connection of whoever consumes them.
+fn with_heartbeat(url: &str) -> Cow<'_, str> {
+    if url.contains("heartbeat=") {
+        return url.into();
     }
-    url
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}heartbeat=10").into()
 }
