@@ -21,6 +21,10 @@ const AGAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Follows the open slot until `stop`, and with `slot_bytes` sees to it that there is always a small one: a
 /// slot that is larger and has more dead rows than live ones is closed.
+///
+/// By how much a slot exceeds `slot_bytes` is a matter of time: a look comes every [`INTERVAL`], and PostgreSQL
+/// counts dead rows up to a second after they died, or up to ten where the session that killed them has
+/// nothing to do since. So a slot holds what is written in two to four seconds of full traffic, if that is more.
 pub(crate) async fn keep(store: Store, slot_bytes: Option<usize>, stop: CancellationToken) {
     if store.backend() != DbBackend::Postgres {
         return;
