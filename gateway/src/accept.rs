@@ -9,7 +9,7 @@ mod conflict;
 mod load;
 mod transaction;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use bytes::Bytes;
 use tokio::{
@@ -93,6 +93,7 @@ impl Intake {
                 metrics: metrics.clone(),
                 health: health.clone(),
                 closing: closing.clone(),
+                repeated: AtomicBool::new(false),
             };
             tasks.spawn(committer.run());
         }

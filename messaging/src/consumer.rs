@@ -75,6 +75,12 @@ pub trait Handler: Send + Sync + 'static {
     /// Reads a message. Every error here should be [`Failure::Permanent`]: reading again helps nothing.
     fn parse(&self, envelope: &Envelope) -> Result<Self::Message, Failure>;
 
+    /// Whether the first run of [`Handler::apply`] may do without locks, as
+    /// [`Transaction::is_optimistic`](crate::Transaction::is_optimistic) says.
+    fn is_optimistic(&self) -> bool {
+        false
+    }
+
     /// Applies a batch in one transaction and returns one outcome a message, in their order. It may run
     /// twice. An error rolls back the whole batch, whose messages are then tried one by one.
     fn apply(

@@ -53,10 +53,7 @@ pub(crate) fn record<'a>(
         let (kind, body) = reply.map_or(("", Vec::new()), |r| (r.type_name.as_str(), r.body.to_vec()));
         rows.push(vec![message_id.into(), kind.into(), body.into()]);
     }
-    let all = All {
-        else_conflict: "a message was handled before, or is being handled twice at once",
-        slotted: Some(Slotted::Inbox),
-    };
+    let all = All { or_else: "a message was handled before, or is being handled twice at once" };
     tx.execute_later(rows, insert(tx), vec![consumer.into(), tx.now().micros().into()], Some(all));
 }
 

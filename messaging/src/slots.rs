@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use sea_orm::DbBackend;
 
 pub(crate) use self::rotate::{Empty, FEW, MarkDrained, Open};
-use crate::{Store, StoreError, Tx, classify};
+use crate::{Store, StoreError, classify};
 
 /// A table that has slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,17 +117,4 @@ pub(crate) async fn refresh(store: &Store, table: Slotted) -> Result<Vec<Slot>, 
         store.open_slots().set(table, open.number);
     }
     Ok(slots)
-}
-
-/// The same from within a transaction that found its slot closed, over its own connection.
-pub(crate) async fn follow(tx: &Tx, table: Slotted) -> Result<(), StoreError> {
-    if tx.backend() != DbBackend::Postgres {
-        return Ok(());
-    }
-    let sql = "SELECT slot FROM slots WHERE name = $1 AND state = 'OPEN'";
-    if let Some(row) = tx.query(sql, vec![table.name().into()]).await?.first() {
-        let slot = row.try_get_by_index(0).map_err(|error| classify(&error))?;
-        tx.store().open_slots().set(table, slot);
-    }
-    Ok(())
 }

@@ -29,7 +29,7 @@ use crate::{
     fault::{self, Point},
     metrics::Statements,
     relay::{HandOff, Settlement},
-    slots::OpenSlots,
+    slots::{self, OpenSlots, Slotted},
 };
 
 /// How often a transaction is run when others come first, before that is reported.
@@ -47,6 +47,13 @@ pub trait Transaction: Send + Sync + 'static {
     /// PostgreSQL is then spared the two round trips of a transaction around its statements, and whoever waits for
     /// the disk does not wait for this as well.
     fn is_lazy(&self) -> bool {
+        false
+    }
+
+    /// Whether the first run may read without locks, because whatever it writes says what that rests on: plain
+    /// inserts, and updates that name what they found. Where that does not hold any more the run comes to nothing,
+    /// and the next one locks. On PostgreSQL all that such a run writes is one statement, which commits itself.
+    fn is_optimistic(&self) -> bool {
         false
     }
 
@@ -84,8 +91,10 @@ impl Store {
     async fn run_until_done<T: Transaction>(&self, work: &T) -> Result<T::Output, StoreError> {
         let mut run = 1;
         loop {
-            match self.run_once(work).await {
+            match self.run_once(work, run == 1 && work.is_optimistic()).await {
                 Err(StoreError::Conflict(reason) | StoreError::Taken(reason)) if run < MAX_RUNS => {
+                    // It may have been written for a slot that is not the open one any more.
+                    let _ = slots::refresh(self, Slotted::Inbox).await;
                     tracing::debug!(transaction = T::NAME, run, reason, "another transaction came first");
                     // Up to 2, 4, 8 … ms: enough for the winner to finish, and the losers part.
                     let pause = rand::random_range(0..1_000 << run);
@@ -97,17 +106,17 @@ impl Store {
         }
     }
 
-    async fn run_once<T: Transaction>(&self, work: &T) -> Result<T::Output, StoreError> {
-        let tx = Tx::new(self.0.pool.begin(work.is_lazy()).await?, self);
+    async fn run_once<T: Transaction>(&self, work: &T, is_optimistic: bool) -> Result<T::Output, StoreError> {
+        let tx = Tx::new(self.0.pool.begin(work.is_lazy()).await?, self, is_optimistic);
         let result = match work.run(&tx).await {
-            Ok(output) => tx.write_later().await.map(|()| output),
+            Ok(output) => tx.write_most().await.map(|last| (output, last)),
             Err(error) => Err(error),
         };
         let statements = tx.statements();
         let result = match result {
-            Ok(output) => {
+            Ok((output, last)) => {
                 fault::reach(Point::BeforeCommit, T::NAME);
-                tx.commit(T::NAME).await.map(|()| output)
+                tx.commit(T::NAME, last).await.map(|()| output)
             }
             Err(error) => {
                 tx.roll_back().await;

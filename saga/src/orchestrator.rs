@@ -61,6 +61,10 @@ impl Handler for Orchestrator {
         Some("saga")
     }
 
+    fn is_optimistic(&self) -> bool {
+        true
+    }
+
     fn parse(&self, envelope: &Envelope) -> Result<Message, Failure> {
         let (dispatch_id, message) = if envelope.type_name == v1::DispatchRequested::full_name() {
             let request: v1::DispatchRequested = decode(envelope)?;
@@ -91,7 +95,11 @@ impl Handler for Orchestrator {
 
     async fn apply(&self, tx: &Tx, batch: &[&Received<Message>]) -> Result<Vec<Outcome>, StoreError> {
         let held = self.held(tx).await?;
-        let ids: BTreeSet<&str> = batch.iter().map(|r| r.envelope.correlation_id.as_str()).collect();
+        // What begins is not there yet; if it is, its insert says so.
+        let is_there =
+            |r: &&&Received<Message>| !tx.is_optimistic() || !matches!(r.message, Message::Begin(_));
+        let ids: BTreeSet<&str> =
+            batch.iter().filter(is_there).map(|r| r.envelope.correlation_id.as_str()).collect();
         let loaded = persist::load(tx, ids.into_iter()).await?;
         let mut shell = Shell::new(&self.definitions, loaded.into_values());
         for received in batch {

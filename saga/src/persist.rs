@@ -47,6 +47,8 @@ const CHANGE: &[(&str, Column)] = &[
     ("ended_at", Column::Int),
     ("deadline_at", Column::Int),
     ("sent_anew", Column::Int),
+    ("version_before", Column::Int),
+    ("paused", Column::Int),
 ];
 
 const HISTORY: &[(&str, Column)] = &[
@@ -65,7 +67,8 @@ const HISTORY: &[(&str, Column)] = &[
 #[derive(Default)]
 pub(crate) struct Changes {
     pub(crate) created: Vec<Instance>,
-    pub(crate) changed: Vec<Instance>,
+    /// Each with the version that it was loaded with.
+    pub(crate) changed: Vec<(Instance, u64)>,
     history: Vec<Vec<Value>>,
 }
 
@@ -97,12 +100,15 @@ impl Changes {
              tracestate, started_at, updated_at, ended_at, nullif(deadline_at, 0) FROM v";
         tx.execute_later(created, insert, Vec::new(), None);
         let mut changed = Rows::new(CHANGE);
-        self.changed.iter().for_each(|instance| changed.push(changes(instance, step_name(instance))));
+        for (instance, before) in &self.changed {
+            changed.push(changes(instance, *before, step_name(instance)));
+        }
         let update = "UPDATE saga_instances SET state = v.state, steps = v.steps, current_step = v.current_step, \
              attempt = v.attempt, version = v.version, reason = v.reason, updated_at = v.updated_at, \
              ended_at = v.ended_at, deadline_at = nullif(v.deadline_at, 0), sent_anew = v.sent_anew FROM v \
-             WHERE saga_instances.dispatch_id = v.dispatch_id AND saga_instances.version < v.version";
-        let all = All::or_conflict("a saga has moved on meanwhile");
+             WHERE saga_instances.dispatch_id = v.dispatch_id AND saga_instances.version = v.version_before \
+             AND saga_instances.paused = v.paused";
+        let all = All { or_else: "a saga has moved on meanwhile" };
         tx.execute_later(changed, update, Vec::new(), Some(all));
         let mut history = Rows::new(HISTORY);
         self.history.into_iter().for_each(|row| history.push(row));
@@ -114,16 +120,14 @@ impl Changes {
 }
 
 /// The instances of these dispatches, locked until the transaction ends, in an order that is the same for
-/// everybody.
+/// everybody; or only read, in an optimistic run.
 pub(crate) async fn load<'a>(
     tx: &Tx,
     dispatch_ids: impl Iterator<Item = &'a str>,
 ) -> Result<HashMap<String, Instance>, StoreError> {
-    let lock = if tx.has_row_locks() { "FOR UPDATE OF i" } else { "" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM saga_instances i WHERE i.dispatch_id IN (SELECT id FROM v) ORDER BY i.dispatch_id {lock}"
-    );
-    let rows = tx.query_rows(&Rows::ids(dispatch_ids), &sql, Vec::new()).await?;
+    let sql = format!("SELECT {COLUMNS} FROM saga_instances i WHERE i.dispatch_id IN (SELECT id FROM v)");
+    let lock = "ORDER BY i.dispatch_id FOR UPDATE OF i";
+    let rows = tx.lock_rows(&Rows::ids(dispatch_ids), &sql, lock).await?;
     rows.iter().map(|row| read(row).map(|i| (i.dispatch_id.clone(), i)).map_err(|e| classify(&e))).collect()
 }
 
@@ -191,7 +195,7 @@ fn whole(instance: &Instance, step: &'static str) -> Vec<Value> {
     ]
 }
 
-fn changes(instance: &Instance, step: &'static str) -> Vec<Value> {
+fn changes(instance: &Instance, before: u64, step: &'static str) -> Vec<Value> {
     vec![
         instance.dispatch_id.as_str().into(),
         instance.state.name().into(),
@@ -204,6 +208,8 @@ fn changes(instance: &Instance, step: &'static str) -> Vec<Value> {
         instance.ended_at.map_or(0, Timestamp::micros).into(),
         instance.deadline_at.map_or(0, Timestamp::micros).into(),
         count(instance.sent_anew),
+        count(before),
+        i64::from(instance.paused).into(),
     ]
 }
 

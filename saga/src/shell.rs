@@ -47,6 +47,8 @@ pub(crate) struct Shell<'d> {
 
 struct Held {
     instance: Instance,
+    /// The version that it was loaded with.
+    before: u64,
     write: Write,
     /// Its last recorded state; none before its first.
     state: Option<InstanceState>,
@@ -55,7 +57,10 @@ struct Held {
 impl<'d> Shell<'d> {
     /// A shell around instances that are there already.
     pub(crate) fn new(definitions: &'d Definitions, loaded: impl IntoIterator<Item = Instance>) -> Self {
-        let held = |instance: Instance| Held { state: Some(instance.state), instance, write: Write::Nothing };
+        let held = |instance: Instance| {
+            let (state, before) = (Some(instance.state), instance.version);
+            Held { instance, before, write: Write::Nothing, state }
+        };
         let instances = loaded.into_iter().map(|i| (i.dispatch_id.clone(), held(i))).collect();
         let (outgoing, parked, entered) = (Vec::new(), Vec::new(), Vec::new());
         Self { definitions, instances, changes: Changes::default(), outgoing, parked, entered }
@@ -69,13 +74,14 @@ impl<'d> Shell<'d> {
     /// Takes in a new instance.
     pub(crate) fn create(&mut self, instance: Instance, transition: Transition, cause: &Cause<'_>) {
         let dispatch_id = instance.dispatch_id.clone();
-        self.instances.insert(dispatch_id.clone(), Held { instance, write: Write::All, state: None });
+        self.instances
+            .insert(dispatch_id.clone(), Held { instance, before: 0, write: Write::All, state: None });
         self.record(&dispatch_id, transition, cause);
     }
 
     /// Notes what the machine decided for an instance that it has just changed.
     pub(crate) fn record(&mut self, dispatch_id: &str, transition: Transition, cause: &Cause<'_>) {
-        let Some(Held { instance, write, state }) = self.instances.get_mut(dispatch_id) else { return };
+        let Some(Held { instance, write, state, .. }) = self.instances.get_mut(dispatch_id) else { return };
         // Never moved without one: what is unknown is parked.
         let Some(definition) = self.definitions.of(&instance.definition) else { return };
         if state.replace(instance.state) != Some(instance.state) {
@@ -103,10 +109,10 @@ impl<'d> Shell<'d> {
 
     /// Stores every instance that has moved, the history, what goes out and what is parked, before the commit.
     pub(crate) fn store(mut self, tx: &Tx) {
-        for Held { instance, write, .. } in self.instances.into_values() {
+        for Held { instance, before, write, .. } in self.instances.into_values() {
             match write {
                 Write::All => self.changes.created.push(instance),
-                Write::Change => self.changes.changed.push(instance),
+                Write::Change => self.changes.changed.push((instance, before)),
                 Write::Nothing => {}
             }
         }

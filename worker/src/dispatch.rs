@@ -43,6 +43,11 @@ impl Handler for Dispatch {
         Some("dispatch")
     }
 
+    /// Deliveries are counted under a lock.
+    fn is_optimistic(&self) -> bool {
+        self.rules.capacity.is_none()
+    }
+
     fn parse(&self, envelope: &Envelope) -> Result<Command, Failure> {
         Command::read(envelope)
     }

@@ -38,6 +38,10 @@ impl Handler for Order {
         Some("order")
     }
 
+    fn is_optimistic(&self) -> bool {
+        true
+    }
+
     fn parse(&self, envelope: &Envelope) -> Result<Command, Failure> {
         Command::read(envelope)
     }

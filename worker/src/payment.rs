@@ -40,6 +40,10 @@ impl Handler for Payment {
         Some("payment")
     }
 
+    fn is_optimistic(&self) -> bool {
+        true
+    }
+
     fn parse(&self, envelope: &Envelope) -> Result<Command, Failure> {
         Command::read(envelope)
     }

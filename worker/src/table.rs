@@ -1,17 +1,27 @@
 //! What the participants' tables have in common: a row a dispatch, with an order, a state and a reason.
 //!
-//! Rows are locked in the order of their keys before anything is decided, and a row that is not there
-//! yet is inserted plainly: should another worker have inserted it meanwhile, the database says so, and
-//! the whole batch runs again and sees it. So two workers never decide about one dispatch at once.
+//! A row that is not there yet is inserted plainly, and one that is changed has to be as it was read: should
+//! another worker have come first, the database says so, and the whole batch runs again and sees it. That run
+//! locks rows in the order of their keys before anything is decided. So two workers never decide about one
+//! dispatch at once.
 
 use std::collections::BTreeSet;
 
 use sea_orm::{QueryResult, TryGetable};
-use waybill_messaging::{Column, Failure, Rows, StoreError, Tx, classify};
+use waybill_messaging::{All, Column, Failure, Rows, StoreError, Tx, classify};
 
-const STATE: &[(&str, Column)] = &[("id", Column::Text), ("state", Column::Text), ("reason", Column::Text)];
+const STATE: &[(&str, Column)] = &[
+    ("id", Column::Text),
+    ("state", Column::Text),
+    ("reason", Column::Text),
+    ("state_before", Column::Text),
+];
 
-/// Loads and locks the rows of `table` whose column `key` is one of `ids`; `columns` are read as `t.…`.
+/// That a row was as it was read.
+pub(crate) const AS_READ: All = All { or_else: "another worker came first" };
+
+/// Loads the rows of `table` whose column `key` is one of `ids`, and locks them except in an optimistic run;
+/// `columns` are read as `t.…`.
 pub(crate) async fn lock(
     tx: &Tx,
     table: &str,
@@ -19,27 +29,25 @@ pub(crate) async fn lock(
     columns: &str,
     ids: BTreeSet<&str>,
 ) -> Result<Vec<QueryResult>, StoreError> {
-    // SQLite has one writer at a time, and this is it.
-    let lock = if tx.has_row_locks() { format!("ORDER BY t.{key} FOR UPDATE OF t") } else { String::new() };
-    let sql = format!("SELECT {columns} FROM {table} AS t WHERE t.{key} IN (SELECT id FROM v) {lock}");
-    tx.query_rows(&Rows::ids(ids), &sql, Vec::new()).await
+    let sql = format!("SELECT {columns} FROM {table} AS t WHERE t.{key} IN (SELECT id FROM v)");
+    tx.lock_rows(&Rows::ids(ids), &sql, &format!("ORDER BY t.{key} FOR UPDATE OF t")).await
 }
 
-/// Writes state and reason of rows that are there, before the commit: id, state, reason.
+/// Writes state and reason of rows that are there, before the commit: id, state before, state, reason.
 pub(crate) fn update<'a>(
     tx: &Tx,
     table: &str,
-    changes: impl Iterator<Item = (&'a str, &'static str, &'a str)>,
+    changes: impl Iterator<Item = (&'a str, &'static str, &'static str, &'a str)>,
 ) {
     let mut rows = Rows::new(STATE);
-    for (id, state, reason) in changes {
-        rows.push(vec![id.into(), state.into(), reason.into()]);
+    for (id, before, state, reason) in changes {
+        rows.push(vec![id.into(), state.into(), reason.into(), before.into()]);
     }
     let sql = format!(
         "UPDATE {table} AS t SET state = v.state, reason = v.reason, updated_at = $1 \
-         FROM v WHERE t.dispatch_id = v.id"
+         FROM v WHERE t.dispatch_id = v.id AND t.state = v.state_before"
     );
-    tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], Some(AS_READ));
 }
 
 /// The value in that column of a row.

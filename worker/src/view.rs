@@ -10,13 +10,14 @@ pub(crate) struct View<R>(BTreeMap<String, Entry<R>>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry<R> {
     row: R,
-    fate: Fate,
+    fate: Fate<R>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate<R> {
     Loaded,
-    Changed,
+    /// From this.
+    Changed(R),
     New,
 }
 
@@ -29,9 +30,9 @@ impl<R> View<R> {
     /// Sets the row of that key.
     pub(crate) fn set(&mut self, key: &str, row: R) {
         if let Some(entry) = self.0.get_mut(key) {
-            entry.row = row;
-            if entry.fate == Fate::Loaded {
-                entry.fate = Fate::Changed;
+            let before = std::mem::replace(&mut entry.row, row);
+            if matches!(entry.fate, Fate::Loaded) {
+                entry.fate = Fate::Changed(before);
             }
         } else {
             self.0.insert(key.to_owned(), Entry { row, fate: Fate::New });
@@ -40,19 +41,20 @@ impl<R> View<R> {
 
     /// Rows that were not there.
     pub(crate) fn new_rows(&self) -> impl Iterator<Item = (&str, &R)> {
-        self.with(Fate::New)
+        let new = |(key, entry)| match entry {
+            &Entry { ref row, fate: Fate::New } => Some((String::as_str(key), row)),
+            _ => None,
+        };
+        self.0.iter().filter_map(new)
     }
 
-    /// Rows that were there and are different now.
-    pub(crate) fn changed_rows(&self) -> impl Iterator<Item = (&str, &R)> {
-        self.with(Fate::Changed)
-    }
-
-    fn with(&self, fate: Fate) -> impl Iterator<Item = (&str, &R)> {
-        self.0
-            .iter()
-            .filter(move |(_, entry)| entry.fate == fate)
-            .map(|(key, entry)| (key.as_str(), &entry.row))
+    /// Rows that were there and are different now, each after what it was.
+    pub(crate) fn changed_rows(&self) -> impl Iterator<Item = (&str, &R, &R)> {
+        let changed = |(key, entry)| match entry {
+            &Entry { ref row, fate: Fate::Changed(ref before) } => Some((String::as_str(key), before, row)),
+            _ => None,
+        };
+        self.0.iter().filter_map(changed)
     }
 }
 
@@ -81,7 +83,7 @@ mod tests {
         view.set("b", 4);
         view.set("c", 5);
         view.set("c", 6);
-        assert_eq!(view.changed_rows().collect::<Vec<_>>(), [("b", &4)]);
+        assert_eq!(view.changed_rows().collect::<Vec<_>>(), [("b", &2, &4)]);
         assert_eq!(view.new_rows().collect::<Vec<_>>(), [("c", &6)]);
         assert_eq!((view.get("a"), view.get("d")), (Some(&1), None));
     }

@@ -1,7 +1,13 @@
 //! The loop that empties the queue: take what waits, commit it, answer. It waits for nothing but work, so
 //! that a request that comes alone is committed alone and at once.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
@@ -23,6 +29,8 @@ pub(super) struct Committer {
     pub(super) metrics: Metrics,
     pub(super) health: Health,
     pub(super) closing: CancellationToken,
+    /// Whether the last batch had requests that were not new: then the next one may have some too.
+    pub(super) repeated: AtomicBool,
 }
 
 type Answers = Vec<Option<oneshot::Sender<Answer>>>;
@@ -80,12 +88,16 @@ impl Committer {
         answers: &mut Answers,
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
-        let work = Accept { candidates: Arc::clone(candidates), range: range.clone() };
+        let asks_first = self.repeated.load(Ordering::Relaxed);
+        let work = Accept { candidates: Arc::clone(candidates), range: range.clone(), asks_first };
         let outcome = self.store.run(work).await;
         self.load.record(begun.elapsed());
         self.metrics.committed(range.len());
         readiness::report(&self.health, outcome.as_ref().err());
-        for (index, answer) in range.zip(outcome?) {
+        let outcome = outcome?;
+        let is_new = |answer: &Answer| answer.as_ref().is_ok_and(|receipt| !receipt.duplicate);
+        self.repeated.store(!outcome.iter().all(is_new), Ordering::Relaxed);
+        for (index, answer) in range.zip(outcome) {
             send(answers, index, answer);
         }
         Ok(())

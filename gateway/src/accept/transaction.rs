@@ -1,7 +1,8 @@
 //! Transaction `gateway.accept`: the rows of many requests and the messages that start their sagas.
 //!
-//! What came first is found by trying: the insert skips what is there, and only what it skipped is
-//! looked up. So a batch without conflicts is two statements, whatever its size.
+//! What came first is found by trying. The first run takes everything for new and writes it in one statement,
+//! whatever its size. If the database objects, the next run's insert skips what is there, and what it skipped is
+//! looked up.
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
@@ -31,18 +32,18 @@ const COLUMNS: &[(&str, Column)] = &[
     ("client", Column::Text),
 ];
 
-// `WHERE true`: without it SQLite takes ON for a join.
 const INSERT: &str = "INSERT INTO dispatches (dispatch_id, message_id, order_id, customer_id, \
      destination_code, parcel_count, currency_code, minor_units, requested_at, content_hash, traceparent, \
      tracestate, client, accepted_at) \
      SELECT dispatch_id, message_id, order_id, customer_id, destination_code, parcel_count, currency_code, \
-     minor_units, requested_at, content_hash, traceparent, tracestate, client, $1 FROM v WHERE true \
-     ON CONFLICT DO NOTHING RETURNING dispatch_id";
+     minor_units, requested_at, content_hash, traceparent, tracestate, client, $1 FROM v";
 
 /// Accepts a range of a batch, each request or the refusal of it.
 pub(super) struct Accept {
     pub(super) candidates: Arc<Vec<Candidate>>,
     pub(super) range: Range<usize>,
+    /// Whether some of them may well have been accepted before.
+    pub(super) asks_first: bool,
 }
 
 impl Transaction for Accept {
@@ -50,8 +51,15 @@ impl Transaction for Accept {
     /// In the order of the range.
     type Output = Vec<Answer>;
 
+    fn is_optimistic(&self) -> bool {
+        !self.asks_first
+    }
+
     async fn run(&self, tx: &Tx) -> Result<Self::Output, StoreError> {
         let candidates = &self.candidates[self.range.clone()];
+        if tx.is_optimistic() {
+            return Ok(insert_all(tx, candidates));
+        }
         let mut answers: Vec<Option<Answer>> = candidates.iter().map(|_| None).collect();
         let mut open = in_lock_order(candidates);
         let mut messages = Vec::new();
@@ -84,14 +92,28 @@ fn in_lock_order(candidates: &[Candidate]) -> Vec<usize> {
     order
 }
 
+/// Takes all of them for new.
+fn insert_all(tx: &Tx, candidates: &[Candidate]) -> Vec<Answer> {
+    let order = in_lock_order(candidates);
+    tx.execute_later(set(candidates, &order), INSERT, vec![tx.now().micros().into()], None);
+    outbox::append(tx, order.iter().map(|index| start_message(&candidates[*index])).collect());
+    candidates.iter().map(|candidate| Ok(accepted(candidate, tx.now()))).collect()
+}
+
 /// Inserts what does not conflict, also not with another row of this very set, and names it.
 async fn insert(tx: &Tx, candidates: &[Candidate], open: &[usize]) -> Result<HashSet<String>, StoreError> {
+    // `WHERE true`: without it SQLite takes ON for a join.
+    let sql = format!("{INSERT} WHERE true ON CONFLICT DO NOTHING RETURNING dispatch_id");
+    let inserted = tx.query_rows(&set(candidates, open), &sql, vec![tx.now().micros().into()]).await?;
+    inserted.iter().map(|row| row.try_get_by_index(0).map_err(|e| classify(&e))).collect()
+}
+
+fn set(candidates: &[Candidate], indexes: &[usize]) -> Rows {
     let mut rows = Rows::new(COLUMNS);
-    for index in open {
+    for index in indexes {
         rows.push(row(&candidates[*index]));
     }
-    let inserted = tx.query_rows(&rows, INSERT, vec![tx.now().micros().into()]).await?;
-    inserted.iter().map(|row| row.try_get_by_index(0).map_err(|e| classify(&e))).collect()
+    rows
 }
 
 fn row(candidate: &Candidate) -> Vec<Value> {

@@ -37,6 +37,10 @@ impl<H: Handler> Transaction for Apply<H> {
     /// How many of the messages had been handled before.
     type Output = u64;
 
+    fn is_optimistic(&self) -> bool {
+        self.handler.is_optimistic() && !self.asks_first.load(Ordering::Relaxed)
+    }
+
     async fn run(&self, tx: &Tx) -> Result<u64, StoreError> {
         let batch: Vec<&Received<H::Message>> = match self.only {
             Some(index) => self.batch.get(index).into_iter().collect(),

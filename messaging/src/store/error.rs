@@ -45,8 +45,9 @@ fn classify_code(code: &str, text: String) -> StoreError {
     match code {
         // PostgreSQL: unique key; SQLite: unique key, primary key.
         "23505" | "2067" | "1555" => StoreError::Taken(text),
-        // PostgreSQL: serialization failure, deadlock, lock or statement time-out.
-        "40001" | "40P01" | "55P03" | "57014"
+        // PostgreSQL: serialization failure, deadlock, lock or statement time-out; and the division by zero that a
+        // guard of ours comes to (`Tx`).
+        "40001" | "40P01" | "55P03" | "57014" | "22012"
         // SQLite: busy or locked, also with a stale snapshot.
         | "5" | "6" | "261" | "517" => StoreError::Conflict(text),
         // SQLite: i/o error, disk full, cannot open. They pass when the operator has acted.

@@ -29,7 +29,8 @@ pub(super) enum Pool {
 
 /// What statements run in.
 pub(super) enum Work {
-    Postgres(Transaction<'static, Postgres>),
+    /// A transaction, once there was a statement that needs one.
+    Postgres(PgPool, Option<Transaction<'static, Postgres>>),
     /// Each is a transaction of its own.
     PostgresEach(PgPool),
     Sqlite(Transaction<'static, Sqlite>),
@@ -59,15 +60,17 @@ impl Pool {
         }
     }
 
-    /// Begins a transaction. A lazy one is none on `PostgreSQL`, see
+    /// Begins a transaction; on `PostgreSQL` with its first statement, and a lazy one is none there, see
     /// [`Transaction::is_lazy`](super::Transaction::is_lazy).
     pub(super) async fn begin(&self, is_lazy: bool) -> Result<Work, StoreError> {
-        let begun = match self {
+        match self {
             Self::Postgres { lazy, .. } if is_lazy => Ok(Work::PostgresEach(lazy.clone())),
-            Self::Postgres { all, .. } => all.begin().await.map(Work::Postgres),
-            Self::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Work::Sqlite),
-        };
-        begun.map_err(|error| classify_sqlx(&error))
+            Self::Postgres { all, .. } => Ok(Work::Postgres(all.clone(), None)),
+            Self::Sqlite { write, .. } => {
+                let begun = write.begin_with("BEGIN IMMEDIATE").await;
+                begun.map(Work::Sqlite).map_err(|error| classify_sqlx(&error))
+            }
+        }
     }
 
     /// For statements that read, outside any transaction.
@@ -98,7 +101,8 @@ impl Work {
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
         let sql = AssertSqlSafe(statement.sql);
         let touched = match (self, statement.values) {
-            (Self::Postgres(begun), Values::Postgres(values)) => {
+            (Self::Postgres(pool, begun), Values::Postgres(values)) => {
+                let begun = begin(pool, begun).await?;
                 query_with(sql, values).execute(&mut **begun).await.map(|done| done.rows_affected())
             }
             (Self::PostgresEach(pool), Values::Postgres(values)) => {
@@ -119,7 +123,8 @@ impl Work {
     pub(super) async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
         let sql = AssertSqlSafe(statement.sql);
         let rows = match (self, statement.values) {
-            (Self::Postgres(begun), Values::Postgres(values)) => {
+            (Self::Postgres(pool, begun), Values::Postgres(values)) => {
+                let begun = begin(pool, begun).await?;
                 query_with(sql, values).fetch_all(&mut **begun).await.map(read)
             }
             (Self::PostgresEach(pool), Values::Postgres(values)) => {
@@ -136,22 +141,64 @@ impl Work {
         rows.map_err(|error| classify_sqlx(&error))
     }
 
+    /// Reads without beginning anything: what is read may be old by the time it is used.
+    pub(super) async fn glance(&mut self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
+        match self {
+            Self::Postgres(pool, None) => Self::PostgresEach(pool.clone()).query(statement).await,
+            _ => self.query(statement).await,
+        }
+    }
+
+    /// Whether a single statement, if it is the last one, may as well be the whole transaction.
+    pub(super) const fn has_not_begun(&self) -> bool {
+        matches!(self, Self::Postgres(_, None))
+    }
+
+    /// Runs the one statement of a transaction that has not begun, which commits it. What fails before the statement
+    /// was sent is no [`StoreError::Unknown`].
+    pub(super) async fn commit_one(self, statement: Statement) -> Result<(), StoreError> {
+        let (Self::Postgres(pool, None), Values::Postgres(values)) = (self, statement.values) else {
+            return Err(StoreError::Refused("one statement of a transaction that has begun".to_owned()));
+        };
+        let mut connection = pool.acquire().await.map_err(|error| classify_sqlx(&error))?;
+        let done = query_with(AssertSqlSafe(statement.sql), values).execute(&mut *connection).await;
+        done.map(|_| ()).map_err(|error| unknown(classify_sqlx(&error)))
+    }
+
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         let committed = match self {
-            Self::Postgres(begun) => begun.commit().await,
+            Self::Postgres(_, Some(begun)) => begun.commit().await,
             Self::Sqlite(begun) => begun.commit().await,
-            Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
+            Self::Postgres(_, None) | Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
         };
-        committed.map_err(|error| classify_sqlx(&error))
+        committed.map_err(|error| unknown(classify_sqlx(&error)))
     }
 
     pub(super) async fn roll_back(self) -> Result<(), StoreError> {
         let rolled_back = match self {
-            Self::Postgres(begun) => begun.rollback().await,
+            Self::Postgres(_, Some(begun)) => begun.rollback().await,
             Self::Sqlite(begun) => begun.rollback().await,
-            Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
+            Self::Postgres(_, None) | Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
         };
         rolled_back.map_err(|error| classify_sqlx(&error))
+    }
+}
+
+async fn begin<'b>(
+    pool: &PgPool,
+    begun: &'b mut Option<Transaction<'static, Postgres>>,
+) -> Result<&'b mut Transaction<'static, Postgres>, StoreError> {
+    match begun {
+        Some(begun) => Ok(begun),
+        None => Ok(begun.insert(pool.begin().await.map_err(|error| classify_sqlx(&error))?)),
+    }
+}
+
+/// A lost answer to what commits leaves the outcome unknown.
+fn unknown(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(text) => StoreError::Unknown(text),
+        other => other,
     }
 }
 

@@ -172,7 +172,11 @@ impl Rows {
             let kind = cells.add_array(values)?;
             arrays.push(format!("${}::{kind}", values.len()));
         }
-        Ok(format!("WITH v({}) AS (SELECT * FROM UNNEST({})) {sql}", self.names(), arrays.join(", ")))
+        values.add(i64::try_from(self.count).unwrap_or(i64::MAX))?;
+        let (names, arrays, all) = (self.names(), arrays.join(", "), values.len());
+        // A limit that is not known yet counts as few rows: each is then looked up in the table that it is joined
+        // with, which the planner might otherwise walk through as long as it takes it for small.
+        Ok(format!("WITH v({names}) AS (SELECT * FROM UNNEST({arrays}) LIMIT ${all}) {sql}"))
     }
 
     fn values(&self, rows: Range<usize>, sql: &str, params: &[Value]) -> Result<Statement, StoreError> {

@@ -8,7 +8,7 @@ use std::sync::{
 use sea_orm::{DbBackend, QueryResult, Value};
 
 use super::{
-    Rows, Store, classify,
+    Rows, Store,
     pool::Work,
     statement::{Statement, Values},
 };
@@ -16,7 +16,7 @@ use crate::{
     Outgoing, StoreError, Timestamp,
     fault::{self, Point},
     relay::Reservation,
-    slots::{self, Slotted},
+    slots::Slotted,
 };
 
 /// A write that was put off.
@@ -27,20 +27,11 @@ struct Later {
     all: Option<All>,
 }
 
-/// That a write has to touch all of its rows.
+/// That a write has to touch all of its rows, or another transaction came first.
 #[derive(Clone, Copy, Debug)]
 pub struct All {
-    /// What it means when it does not, for a log line.
-    pub else_conflict: &'static str,
-    /// Whose open slot may be another one then, so that it is asked for again.
-    pub(crate) slotted: Option<Slotted>,
-}
-
-impl All {
-    /// All rows, or another transaction came first.
-    pub const fn or_conflict(text: &'static str) -> Self {
-        Self { else_conflict: text, slotted: None }
-    }
+    /// What has happened when it does not, for a log line.
+    pub or_else: &'static str,
 }
 
 /// An open transaction.
@@ -50,6 +41,7 @@ pub struct Tx {
     store: Store,
     now: Timestamp,
     inbox_slot: i64,
+    is_optimistic: bool,
     statements: AtomicU64,
     later: Mutex<Vec<Later>>,
     hand_over: Mutex<Vec<(Reservation, Vec<Outgoing>)>>,
@@ -57,7 +49,7 @@ pub struct Tx {
 }
 
 impl Tx {
-    pub(super) fn new(work: Work, store: &Store) -> Self {
+    pub(super) fn new(work: Work, store: &Store, is_optimistic: bool) -> Self {
         let now = store.clock().now();
         let inbox_slot = store.open_slots().get(Slotted::Inbox);
         Self {
@@ -65,6 +57,7 @@ impl Tx {
             store: store.clone(),
             now,
             inbox_slot,
+            is_optimistic,
             statements: AtomicU64::new(0),
             later: Mutex::default(),
             hand_over: Mutex::default(),
@@ -85,6 +78,12 @@ impl Tx {
     /// Whether row locks are needed and understood. SQLite has one writer at a time instead.
     pub fn has_row_locks(&self) -> bool {
         self.store.backend() == DbBackend::Postgres
+    }
+
+    /// Whether this run may do without locks, see [`Transaction::is_optimistic`](super::Transaction::is_optimistic).
+    /// It may then also take for new what is most likely new, and insert it unasked.
+    pub fn is_optimistic(&self) -> bool {
+        self.is_optimistic
     }
 
     /// Runs `sql` with its parameters `$1`, `$2` … and returns how many rows it touched.
@@ -120,6 +119,33 @@ impl Tx {
         Ok(found)
     }
 
+    /// Reads the rows of `sql` over the set `v` of `rows` and locks them by `lock`; an optimistic run only reads them.
+    pub async fn lock_rows(
+        &self,
+        rows: &Rows,
+        sql: &str,
+        lock: &str,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        if !self.is_optimistic {
+            // SQLite has one writer at a time, and this is it.
+            let lock = if self.has_row_locks() { lock } else { "" };
+            return self.query_rows(rows, &format!("{sql} {lock}"), Vec::new()).await;
+        }
+        let mut found = Vec::new();
+        for statement in rows.statements(self.store.backend(), sql, &[])? {
+            found.extend(self.glance_one(statement).await?);
+        }
+        Ok(found)
+    }
+
+    /// Reads the rows of `sql` without beginning anything, in an optimistic run; no other may have the answer.
+    pub async fn glance(&self, sql: &str) -> Result<Option<Vec<QueryResult>>, StoreError> {
+        if !self.is_optimistic {
+            return Ok(None);
+        }
+        self.glance_one(Statement::new(self.store.backend(), sql, &[])?).await.map(Some)
+    }
+
     /// Writes `sql` over the set `v` of `rows` before the commit, together with everything else that was put
     /// off, on `PostgreSQL` in one statement: so nothing that is put off may depend on another such write, or
     /// touch the same row. With `all`, fewer rows touched than there are is a [`StoreError::Conflict`].
@@ -132,50 +158,48 @@ impl Tx {
 
     /// Writes what was put off, for those who go on to read it.
     pub async fn write_later(&self) -> Result<(), StoreError> {
-        let later = std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner));
-        let touched = match (self.backend(), later.as_slice()) {
-            (DbBackend::Postgres, [_, _, ..]) => self.write_together(&later).await?,
-            _ => self.write_each(&later).await?,
-        };
-        for (later, touched) in later.iter().zip(touched) {
-            if let Some(all) = later.all.as_ref().filter(|_| touched < later.rows.len() as u64) {
-                if let Some(slotted) = all.slotted {
-                    slots::follow(self, slotted).await?;
-                }
-                return Err(StoreError::Conflict(all.else_conflict.to_owned()));
+        let later = self.take_later();
+        if self.backend() != DbBackend::Postgres {
+            return self.write_each(&later).await;
+        }
+        match together(&later)? {
+            Some(statement) => self.execute_one(statement).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The same before the commit. Yields the statement that is left for it, where nothing has begun.
+    pub(super) async fn write_most(&self) -> Result<Option<Statement>, StoreError> {
+        if self.work.lock().await.has_not_begun() {
+            let last = together(&self.take_later())?;
+            self.statements.fetch_add(last.is_some().into(), Ordering::Relaxed);
+            return Ok(last);
+        }
+        self.write_later().await.map(|()| None)
+    }
+
+    fn take_later(&self) -> Vec<Later> {
+        std::mem::take(&mut *self.later.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn write_each(&self, later: &[Later]) -> Result<(), StoreError> {
+        for Later { rows, sql, params, all } in later {
+            let touched = self.execute_rows(rows, sql, params.clone()).await?;
+            if let Some(all) = all.filter(|_| touched < rows.len() as u64) {
+                return Err(StoreError::Conflict(all.or_else.to_owned()));
             }
         }
         Ok(())
     }
 
-    async fn write_each(&self, later: &[Later]) -> Result<Vec<u64>, StoreError> {
-        let mut touched = Vec::with_capacity(later.len());
-        for Later { rows, sql, params, .. } in later {
-            touched.push(self.execute_rows(rows, sql, params.clone()).await?);
-        }
-        Ok(touched)
-    }
-
-    /// One statement, of which each write is a part: a round trip to the database costs more than most of them.
-    async fn write_together(&self, later: &[Later]) -> Result<Vec<u64>, StoreError> {
-        let (mut parts, mut counts) = (Vec::new(), Vec::new());
-        let mut values = Values::new(DbBackend::Postgres);
-        for (index, Later { rows, sql, params, .. }) in later.iter().enumerate() {
-            parts.push(format!("w{index} AS ({} RETURNING 1)", rows.unnest(sql, params, &mut values)?));
-            counts.push(format!("(SELECT count(*) FROM w{index})"));
-        }
-        let sql = format!("WITH {} SELECT {}", parts.join(", "), counts.join(", "));
-        let found = self.query_one(Statement { sql, values }).await?;
-        let count = |index| match found.first() {
-            Some(row) => row.try_get_by_index::<i64>(index).map_err(|error| classify(&error)),
-            None => Ok(0),
-        };
-        (0..later.len()).map(|index| Ok(count(index)?.unsigned_abs())).collect()
-    }
-
     async fn execute_one(&self, statement: Statement) -> Result<u64, StoreError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         self.work.lock().await.execute(statement).await
+    }
+
+    async fn glance_one(&self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.work.lock().await.glance(statement).await
     }
 
     async fn query_one(&self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
@@ -217,14 +241,15 @@ impl Tx {
         waiting.push((reservation, messages));
     }
 
-    /// From the moment the database answers, the messages are the relay's. A lost answer leaves the
-    /// outcome unknown: nothing is handed over then, and if it was committed the rows' lease runs out
-    /// and a sweep finds them.
-    pub(super) async fn commit(self, name: &str) -> Result<(), StoreError> {
-        self.work.into_inner().commit().await.map_err(|error| match error {
-            StoreError::Unavailable(text) => StoreError::Unknown(text),
-            other => other,
-        })?;
+    /// Commits, by the statement that is left if there is one. From the moment the database answers, the messages
+    /// are the relay's. A lost answer leaves the outcome unknown: nothing is handed over then, and if it was
+    /// committed the rows' lease runs out and a sweep finds them.
+    pub(super) async fn commit(self, name: &str, last: Option<Statement>) -> Result<(), StoreError> {
+        let work = self.work.into_inner();
+        match last {
+            Some(statement) => work.commit_one(statement).await?,
+            None => work.commit().await?,
+        }
         fault::reach(Point::AfterCommit, name);
         let afterwards = self.afterwards.into_inner().unwrap_or_else(PoisonError::into_inner);
         for work in afterwards {
@@ -243,4 +268,24 @@ impl Tx {
             tracing::debug!(%error, "roll back failed");
         }
     }
+}
+
+/// One statement, of which each write is a part: a round trip to the database costs more than most of them. A part
+/// that must touch all of its rows and has not divides by zero, which undoes them all.
+fn together(later: &[Later]) -> Result<Option<Statement>, StoreError> {
+    let (mut parts, mut guards) = (Vec::new(), vec!["1".to_owned()]);
+    let mut values = Values::new(DbBackend::Postgres);
+    for (index, Later { rows, sql, params, all }) in later.iter().enumerate() {
+        let write = rows.unnest(sql, params, &mut values)?;
+        if all.is_none() {
+            parts.push(format!("w{index} AS ({write})"));
+            continue;
+        }
+        parts.push(format!("w{index} AS ({write} RETURNING 1)"));
+        values.add(i64::try_from(rows.len()).unwrap_or(i64::MAX))?;
+        let (touched, rows) = (format!("(SELECT count(*) FROM w{index})"), values.len());
+        guards.push(format!("1 / (CASE WHEN {touched} < ${rows} THEN 0 ELSE 1 END)"));
+    }
+    let sql = format!("WITH {} SELECT {}", parts.join(", "), guards.join(", "));
+    Ok((!parts.is_empty()).then_some(Statement { sql, values }))
 }

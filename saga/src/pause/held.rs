@@ -28,10 +28,12 @@ impl Pauses {
         if self.nothing_lately() {
             return Ok(Held::default());
         }
+        let sql = format!("SELECT {COLUMNS} FROM saga_pauses WHERE resuming = 0 AND {WIDE} ORDER BY scope");
         let lock = if tx.has_row_locks() { "FOR SHARE" } else { "" };
-        let sql =
-            format!("SELECT {COLUMNS} FROM saga_pauses WHERE resuming = 0 AND {WIDE} ORDER BY scope {lock}");
-        let rows = tx.query(&sql, Vec::new()).await?;
+        let rows = match tx.glance(&sql).await? {
+            Some(rows) if rows.is_empty() => rows,
+            _ => tx.query(&format!("{sql} {lock}"), Vec::new()).await?,
+        };
         let pauses = rows.iter().map(read).collect::<Result<Vec<_>, _>>().map_err(|e| classify(&e))?;
         let nothing = pauses.is_empty().then(Instant::now);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = nothing;

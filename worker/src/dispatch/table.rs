@@ -33,9 +33,11 @@ const NEW: &[(&str, Column)] = &[
 const LOCK_DESTINATIONS: &str = "SELECT pg_advisory_xact_lock(1685288560, hash) FROM \
      (SELECT DISTINCT hashtext(id) AS hash FROM v ORDER BY hash) AS destinations";
 
-/// Loads the rows of the commands' dispatches, locked, and how much the destinations hold if `count`.
+/// Loads the rows of the commands' dispatches, locked, and how much the destinations hold if `count`. An optimistic
+/// run takes for new what is to be created.
 pub(super) async fn load(tx: &Tx, commands: &[&Command], count: bool) -> Result<Deliveries, StoreError> {
-    let ids = commands.iter().map(|command| command.key().dispatch_id.as_str()).collect();
+    let is_there = |command: &&&Command| !tx.is_optimistic() || !matches!(command, Command::Create { .. });
+    let ids = commands.iter().filter(is_there).map(|command| command.key().dispatch_id.as_str()).collect();
     let columns = "t.dispatch_id, t.order_id, t.destination_code, t.parcel_count, t.state, t.reason";
     let found = table::lock(tx, "deliveries", "dispatch_id", columns, ids).await?;
     let rows = found.iter().map(row).collect::<Result<View<Row>, StoreError>>()?;
@@ -81,7 +83,8 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
 
 /// Writes what was decided, before the commit.
 pub(super) fn save(tx: &Tx, deliveries: &Deliveries) {
-    let changes = deliveries.rows.changed_rows().map(|(id, row)| (id, row.state.name(), row.reason.as_str()));
+    let changed = deliveries.rows.changed_rows();
+    let changes = changed.map(|(id, was, row)| (id, was.state.name(), row.state.name(), row.reason.as_str()));
     table::update(tx, "deliveries", changes);
     let mut rows = Rows::new(NEW);
     for (id, row) in deliveries.rows.new_rows() {

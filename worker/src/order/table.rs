@@ -22,13 +22,16 @@ const NEW: &[(&str, Column)] = &[
     ("reason", Column::Text),
 ];
 
-/// Loads the rows of the commands' dispatches, locked, and who has the orders open that are to be accepted.
+/// Loads the rows of the commands' dispatches, locked, and who has the orders open that are to be accepted. An
+/// optimistic run takes for new what is to be accepted, and its order for free.
 pub(super) async fn load(tx: &Tx, commands: &[&Command]) -> Result<Orders, StoreError> {
-    let ids = commands.iter().map(|command| command.key().dispatch_id.as_str()).collect();
+    let is_there = |command: &&&Command| !tx.is_optimistic() || to_accept(command).is_none();
+    let ids = commands.iter().filter(is_there).map(|command| command.key().dispatch_id.as_str()).collect();
     let columns = "t.dispatch_id, t.order_id, t.customer_id, t.state, t.reason";
     let found = table::lock(tx, "orders", "dispatch_id", columns, ids).await?;
     let rows = found.iter().map(row).collect::<Result<View<Row>, StoreError>>()?;
-    Ok(Orders { rows, open: load_open(tx, commands).await? })
+    let open = if tx.is_optimistic() { HashMap::new() } else { load_open(tx, commands).await? };
+    Ok(Orders { rows, open })
 }
 
 /// Not locked: who closes such an order at this moment comes after us, and whoever opens one meets the
@@ -57,16 +60,18 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
     Ok((get(found, 0)?, row))
 }
 
-/// Writes what was decided, before the commit. Where there are new orders, changes come first: an order that is
-/// cancelled here makes room for its successor in the same batch.
+/// Writes what was decided, before the commit. Where an order is cancelled that may make room for its successor in
+/// the same batch, that comes first.
 pub(super) async fn save(tx: &Tx, orders: &Orders) -> Result<(), StoreError> {
-    let changes = orders.rows.changed_rows().map(|(id, row)| (id, row.state.name(), row.reason.as_str()));
-    table::update(tx, "orders", changes);
     let mut new: Vec<(&str, &Row)> = orders.rows.new_rows().collect();
-    // By order, the key that two dispatches can have in common: so no two workers wait for each other.
-    if !new.is_empty() {
+    let changed = orders.rows.changed_rows();
+    let changes = changed.map(|(id, was, row)| (id, was.state.name(), row.state.name(), row.reason.as_str()));
+    table::update(tx, "orders", changes);
+    let is_closed = |(_, _, row): (_, _, &Row)| matches!(row.state, State::Cancelled | State::Refused);
+    if !new.is_empty() && orders.rows.changed_rows().any(is_closed) {
         tx.write_later().await?;
     }
+    // By order, the key that two dispatches can have in common: so no two workers wait for each other.
     new.sort_by_key(|(id, row)| (&row.order_id, *id));
     let mut rows = Rows::new(NEW);
     for (id, row) in new {

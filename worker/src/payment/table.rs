@@ -2,7 +2,8 @@
 //!
 //! Locks are taken in one order by everybody: reservations, then accounts, each by key. An account that
 //! is not there yet is made first, empty, because only what exists can be locked; so a first reservation
-//! that is declined leaves an empty account.
+//! that is declined leaves an empty account. An optimistic run locks nothing: it takes for new what is to be
+//! reserved, and changes accounts only as long as they hold what it has read.
 
 use std::collections::BTreeSet;
 
@@ -31,21 +32,43 @@ const NEW: &[(&str, Column)] = &[
     ("captured", Column::Int),
 ];
 
-const CHANGE: &[(&str, Column)] =
-    &[("id", Column::Text), ("state", Column::Text), ("reason", Column::Text), ("captured", Column::Int)];
+const CHANGE: &[(&str, Column)] = &[
+    ("id", Column::Text),
+    ("state", Column::Text),
+    ("reason", Column::Text),
+    ("captured", Column::Int),
+    ("state_before", Column::Text),
+    ("captured_before", Column::Int),
+];
 
-const BALANCE: &[(&str, Column)] =
+const BALANCE: &[(&str, Column)] = &[
+    ("id", Column::Text),
+    ("currency_code", Column::Text),
+    ("minor_units", Column::Int),
+    ("currency_before", Column::Text),
+    ("units_before", Column::Int),
+];
+
+const ACCOUNT: &[(&str, Column)] =
     &[("id", Column::Text), ("currency_code", Column::Text), ("minor_units", Column::Int)];
 
 /// Loads the reservations of the commands' dispatches and the accounts that they concern, all locked.
 pub(super) async fn load(tx: &Tx, commands: &[&Command], currency: &str) -> Result<Book, StoreError> {
-    let ids = commands.iter().map(|command| command.key().dispatch_id.as_str()).collect();
+    let is_there = |command: &&&Command| !tx.is_optimistic() || !matches!(command, Command::Reserve { .. });
+    let ids = commands.iter().filter(is_there).map(|command| command.key().dispatch_id.as_str()).collect();
     let columns = "t.dispatch_id, t.order_id, t.customer_id, t.currency_code, t.minor_units, t.state, t.reason, t.captured_at";
     let found = table::lock(tx, "payment_reservations", "dispatch_id", columns, ids).await?;
     let rows = found.iter().map(row).collect::<Result<View<Row>, StoreError>>()?;
     let (to_charge, to_repay) = customers(commands, &rows);
-    make_accounts(tx, &to_charge, currency).await?;
-    let accounts = load_accounts(tx, &to_charge | &to_repay).await?;
+    if !tx.is_optimistic() {
+        make_accounts(tx, &to_charge, currency).await?;
+    }
+    let mut accounts = load_accounts(tx, &to_charge | &to_repay).await?;
+    for customer_id in to_charge {
+        if accounts.get(customer_id).is_none() {
+            accounts.set(customer_id, Money { currency_code: currency.to_owned(), minor_units: 0 });
+        }
+    }
     Ok(Book { rows, accounts })
 }
 
@@ -100,18 +123,21 @@ pub(super) fn save(tx: &Tx, book: &Book) {
     save_changed(tx, &book.rows);
     save_new(tx, &book.rows);
     save_accounts(tx, &book.accounts);
+    save_new_accounts(tx, &book.accounts);
 }
 
 /// The date of a capture is that of the first time.
 fn save_changed(tx: &Tx, reservations: &View<Row>) {
     let mut rows = Rows::new(CHANGE);
-    for (id, row) in reservations.changed_rows() {
-        rows.push(vec![id.into(), row.state.name().into(), row.reason.as_str().into(), captured(row)]);
+    for (id, was, row) in reservations.changed_rows() {
+        let (state, reason) = (row.state.name().into(), row.reason.as_str().into());
+        rows.push(vec![id.into(), state, reason, captured(row), was.state.name().into(), captured(was)]);
     }
     let sql = "UPDATE payment_reservations AS t SET state = v.state, reason = v.reason, updated_at = $1, \
                captured_at = CASE WHEN v.captured = 1 AND t.captured_at = 0 THEN $1 ELSE t.captured_at END \
-               FROM v WHERE t.dispatch_id = v.id";
-    tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
+               FROM v WHERE t.dispatch_id = v.id AND t.state = v.state_before \
+               AND (t.captured_at > 0) = (v.captured_before > 0)";
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], Some(table::AS_READ));
 }
 
 fn save_new(tx: &Tx, reservations: &View<Row>) {
@@ -141,10 +167,22 @@ fn captured(row: &Row) -> Value {
 
 fn save_accounts(tx: &Tx, accounts: &Accounts) {
     let mut rows = Rows::new(BALANCE);
-    for (id, reserved) in accounts.changed_rows() {
-        rows.push(vec![id.into(), reserved.currency_code.as_str().into(), reserved.minor_units.into()]);
+    for (id, was, reserved) in accounts.changed_rows() {
+        let balance = |money: &Money| [money.currency_code.as_str().into(), money.minor_units.into()];
+        rows.push([id.into()].into_iter().chain(balance(reserved)).chain(balance(was)).collect());
     }
     let sql = "UPDATE payment_accounts AS t SET currency_code = v.currency_code, \
-               reserved_minor_units = v.minor_units, updated_at = $1 FROM v WHERE t.customer_id = v.id";
+               reserved_minor_units = v.minor_units, updated_at = $1 FROM v WHERE t.customer_id = v.id \
+               AND t.currency_code = v.currency_before AND t.reserved_minor_units = v.units_before";
+    tx.execute_later(rows, sql, vec![tx.now().micros().into()], Some(table::AS_READ));
+}
+
+fn save_new_accounts(tx: &Tx, accounts: &Accounts) {
+    let mut rows = Rows::new(ACCOUNT);
+    for (id, reserved) in accounts.new_rows() {
+        rows.push(vec![id.into(), reserved.currency_code.as_str().into(), reserved.minor_units.into()]);
+    }
+    let sql = "INSERT INTO payment_accounts (customer_id, currency_code, reserved_minor_units, updated_at) \
+               SELECT id, currency_code, minor_units, $1 FROM v";
     tx.execute_later(rows, sql, vec![tx.now().micros().into()], None);
 }
