@@ -188,12 +188,13 @@ impl Rows {
         for _ in 0..(places - all) * self.cells.len() {
             values.add(None::<i64>)?;
         }
-        values.add(i64::try_from(all).unwrap_or(i64::MAX))?;
         // Cells have no numbers: SQLite finds a parameter of a name by walking through all others that have one.
         let tuple = format!("({})", vec!["?"; self.cells.len()].join(","));
         let (names, tuples, sql) =
             (self.names(), vec![tuple.as_str(); places].join(","), renumbered(sql, values.len()));
-        let sql = format!("WITH v({names}) AS (SELECT * FROM (VALUES {tuples}) LIMIT ?) {sql}");
+        // Not by a limit that is a parameter: SQLite would prepare the statement again for each one.
+        let sql =
+            format!("WITH v({names}) AS (SELECT * FROM (VALUES {tuples}) WHERE column1 IS NOT NULL) {sql}");
         values.add_all(params)?;
         Ok(Statement { sql, values })
     }
@@ -250,7 +251,10 @@ mod tests {
     fn parameters_of_the_statement_come_after_the_set() {
         let statement =
             &numbers(1).statements(DbBackend::Sqlite, "SELECT $1 FROM v", &[7.into()]).unwrap()[0];
-        assert_eq!(statement.sql, "WITH v(a, b) AS (SELECT * FROM (VALUES (?,?)) LIMIT ?) SELECT $4 FROM v");
+        assert_eq!(
+            statement.sql,
+            "WITH v(a, b) AS (SELECT * FROM (VALUES (?,?)) WHERE column1 IS NOT NULL) SELECT $3 FROM v"
+        );
     }
 
     #[test]
