@@ -6,6 +6,7 @@
 
 mod connect;
 mod error;
+mod later;
 mod pool;
 mod rows;
 mod statement;
@@ -20,8 +21,9 @@ use tracing::Instrument;
 pub use self::{
     connect::Settings,
     error::classify,
+    later::All,
     rows::{Column, Rows},
-    tx::{All, Tx},
+    tx::Tx,
 };
 use self::{pool::Pool, statement::Statement};
 use crate::{
@@ -52,7 +54,7 @@ pub trait Transaction: Send + Sync + 'static {
 
     /// Whether the first run may read without locks, because whatever it writes says what that rests on: plain
     /// inserts, and updates that name what they found. Where that does not hold any more the run comes to nothing,
-    /// and the next one locks. On PostgreSQL all that such a run writes is one statement, which commits itself.
+    /// and the next one locks. All that such a run writes is one statement, which commits itself.
     fn is_optimistic(&self) -> bool {
         false
     }
@@ -107,7 +109,7 @@ impl Store {
     }
 
     async fn run_once<T: Transaction>(&self, work: &T, is_optimistic: bool) -> Result<T::Output, StoreError> {
-        let tx = Tx::new(self.0.pool.begin(work.is_lazy()).await?, self, is_optimistic);
+        let tx = Tx::new(self.0.pool.transaction(work.is_lazy()), self, is_optimistic);
         let result = match work.run(&tx).await {
             Ok(output) => tx.write_most().await.map(|last| (output, last)),
             Err(error) => Err(error),

@@ -72,13 +72,17 @@ impl Settle {
         for id in ids {
             gone.push(vec![(*id).into()]);
         }
-        let delete = async |table: &str| {
-            let sql = format!("DELETE FROM {table} WHERE lease_owner = $1 AND id IN (SELECT id FROM v)");
-            tx.execute_rows(&gone, &sql, vec![self.owner.as_str().into()]).await
-        };
+        let delete =
+            |table: &str| format!("DELETE FROM {table} WHERE lease_owner = $1 AND id IN (SELECT id FROM v)");
         let own = Slotted::Outbox.table(tx.backend(), slot);
+        if own == Slotted::Outbox.name() {
+            tx.execute_later(gone, delete(&own), vec![self.owner.as_str().into()], None);
+            return Ok(());
+        }
+        let delete =
+            async |table| tx.execute_rows(&gone, &delete(table), vec![self.owner.as_str().into()]).await;
         // The missing ones have moved to another slot, or are not ours any more.
-        if delete(&own).await? < ids.len() as u64 && own != Slotted::Outbox.name() {
+        if delete(&own).await? < ids.len() as u64 {
             delete(Slotted::Outbox.name()).await?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     DatabaseConnection, DbBackend, QueryResult,
-    sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction, query_with},
+    sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction, query, query_with},
 };
 
 use super::{
@@ -33,7 +33,8 @@ pub(super) enum Work {
     Postgres(PgPool, Option<Transaction<'static, Postgres>>),
     /// Each is a transaction of its own.
     PostgresEach(PgPool),
-    Sqlite(Transaction<'static, Sqlite>),
+    /// The same.
+    Sqlite { write: SqlitePool, read: SqlitePool, begun: Option<Transaction<'static, Sqlite>> },
     /// Each is a transaction of its own.
     SqliteEach(SqlitePool),
 }
@@ -60,15 +61,14 @@ impl Pool {
         }
     }
 
-    /// Begins a transaction; on `PostgreSQL` with its first statement, and a lazy one is none there, see
+    /// A transaction that begins with its first statement. A lazy one is none on `PostgreSQL`, see
     /// [`Transaction::is_lazy`](super::Transaction::is_lazy).
-    pub(super) async fn begin(&self, is_lazy: bool) -> Result<Work, StoreError> {
+    pub(super) fn transaction(&self, is_lazy: bool) -> Work {
         match self {
-            Self::Postgres { lazy, .. } if is_lazy => Ok(Work::PostgresEach(lazy.clone())),
-            Self::Postgres { all, .. } => Ok(Work::Postgres(all.clone(), None)),
-            Self::Sqlite { write, .. } => {
-                let begun = write.begin_with("BEGIN IMMEDIATE").await;
-                begun.map(Work::Sqlite).map_err(|error| classify_sqlx(&error))
+            Self::Postgres { lazy, .. } if is_lazy => Work::PostgresEach(lazy.clone()),
+            Self::Postgres { all, .. } => Work::Postgres(all.clone(), None),
+            Self::Sqlite { write, read } => {
+                Work::Sqlite { write: write.clone(), read: read.clone(), begun: None }
             }
         }
     }
@@ -108,7 +108,8 @@ impl Work {
             (Self::PostgresEach(pool), Values::Postgres(values)) => {
                 query_with(sql, values).execute(&*pool).await.map(|done| done.rows_affected())
             }
-            (Self::Sqlite(begun), Values::Sqlite(values)) => {
+            (Self::Sqlite { write, begun, .. }, Values::Sqlite(values)) => {
+                let begun = begin_immediate(write, begun).await?;
                 query_with(sql, values).execute(&mut **begun).await.map(|done| done.rows_affected())
             }
             (Self::SqliteEach(pool), Values::Sqlite(values)) => {
@@ -130,7 +131,8 @@ impl Work {
             (Self::PostgresEach(pool), Values::Postgres(values)) => {
                 query_with(sql, values).fetch_all(&*pool).await.map(read)
             }
-            (Self::Sqlite(begun), Values::Sqlite(values)) => {
+            (Self::Sqlite { write, begun, .. }, Values::Sqlite(values)) => {
+                let begun = begin_immediate(write, begun).await?;
                 query_with(sql, values).fetch_all(&mut **begun).await.map(read)
             }
             (Self::SqliteEach(pool), Values::Sqlite(values)) => {
@@ -145,31 +147,44 @@ impl Work {
     pub(super) async fn glance(&mut self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
         match self {
             Self::Postgres(pool, None) => Self::PostgresEach(pool.clone()).query(statement).await,
+            Self::Sqlite { read, begun: None, .. } => Self::SqliteEach(read.clone()).query(statement).await,
             _ => self.query(statement).await,
         }
     }
 
     /// Whether a single statement, if it is the last one, may as well be the whole transaction.
     pub(super) const fn has_not_begun(&self) -> bool {
-        matches!(self, Self::Postgres(_, None))
+        matches!(self, Self::Postgres(_, None) | Self::Sqlite { begun: None, .. })
     }
 
     /// Runs the one statement of a transaction that has not begun, which commits it. What fails before the statement
     /// was sent is no [`StoreError::Unknown`].
     pub(super) async fn commit_one(self, statement: Statement) -> Result<(), StoreError> {
-        let (Self::Postgres(pool, None), Values::Postgres(values)) = (self, statement.values) else {
-            return Err(StoreError::Refused("one statement of a transaction that has begun".to_owned()));
+        let sql = AssertSqlSafe(statement.sql);
+        let done = match (self, statement.values) {
+            (Self::Postgres(pool, None), Values::Postgres(values)) => {
+                let mut connection = pool.acquire().await.map_err(|error| classify_sqlx(&error))?;
+                query_with(sql, values).execute(&mut *connection).await.map(|_| ())
+            }
+            (Self::Sqlite { write, begun: None, .. }, Values::Sqlite(values)) => {
+                let mut connection = write.acquire().await.map_err(|error| classify_sqlx(&error))?;
+                let done = query_with(sql, values).execute(&mut *connection).await;
+                if done.is_err() && query("ROLLBACK").execute(&mut *connection).await.is_err() {
+                    // It had not begun, or is over. Should it be neither, nobody else gets this connection.
+                    connection.close_on_drop();
+                }
+                done.map(|_| ())
+            }
+            _ => return Err(StoreError::Refused("one statement of a transaction that has begun".to_owned())),
         };
-        let mut connection = pool.acquire().await.map_err(|error| classify_sqlx(&error))?;
-        let done = query_with(AssertSqlSafe(statement.sql), values).execute(&mut *connection).await;
-        done.map(|_| ()).map_err(|error| unknown(classify_sqlx(&error)))
+        done.map_err(|error| unknown(classify_sqlx(&error)))
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         let committed = match self {
             Self::Postgres(_, Some(begun)) => begun.commit().await,
-            Self::Sqlite(begun) => begun.commit().await,
-            Self::Postgres(_, None) | Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
+            Self::Sqlite { begun: Some(begun), .. } => begun.commit().await,
+            Self::Postgres(..) | Self::Sqlite { .. } | Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
         };
         committed.map_err(|error| unknown(classify_sqlx(&error)))
     }
@@ -177,8 +192,8 @@ impl Work {
     pub(super) async fn roll_back(self) -> Result<(), StoreError> {
         let rolled_back = match self {
             Self::Postgres(_, Some(begun)) => begun.rollback().await,
-            Self::Sqlite(begun) => begun.rollback().await,
-            Self::Postgres(_, None) | Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
+            Self::Sqlite { begun: Some(begun), .. } => begun.rollback().await,
+            Self::Postgres(..) | Self::Sqlite { .. } | Self::PostgresEach(_) | Self::SqliteEach(_) => Ok(()),
         };
         rolled_back.map_err(|error| classify_sqlx(&error))
     }
@@ -191,6 +206,20 @@ async fn begin<'b>(
     match begun {
         Some(begun) => Ok(begun),
         None => Ok(begun.insert(pool.begin().await.map_err(|error| classify_sqlx(&error))?)),
+    }
+}
+
+/// The one writer, from the first statement on: one that reads first and writes then would come too late.
+async fn begin_immediate<'b>(
+    pool: &SqlitePool,
+    begun: &'b mut Option<Transaction<'static, Sqlite>>,
+) -> Result<&'b mut Transaction<'static, Sqlite>, StoreError> {
+    match begun {
+        Some(begun) => Ok(begun),
+        None => {
+            let new = pool.begin_with("BEGIN IMMEDIATE").await;
+            Ok(begun.insert(new.map_err(|error| classify_sqlx(&error))?))
+        }
     }
 }
 

@@ -17,6 +17,8 @@ use crate::StoreError;
 const KEYS: &str = "IN (SELECT id FROM v)";
 /// Rows in one SQLite statement, at most.
 const CHUNK: usize = 64;
+/// How many it has places for: each size is another statement to keep prepared.
+const PLACES: [usize; 4] = [1, 4, 16, CHUNK];
 
 /// Type of a column of a set. There is no NULL: an absent text is empty, an absent number 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,27 +181,35 @@ impl Rows {
         Ok(format!("WITH v({names}) AS (SELECT * FROM UNNEST({arrays}) LIMIT ${all}) {sql}"))
     }
 
-    fn values(&self, rows: Range<usize>, sql: &str, params: &[Value]) -> Result<Statement, StoreError> {
-        let mut values = Values::new(DbBackend::Sqlite);
-        let (all, places) = (rows.len(), rows.len().next_power_of_two());
-        for row in rows {
-            self.cells.iter().try_for_each(|cells| cells.add_cell(row, &mut values))?;
-        }
-        for _ in 0..(places - all) * self.cells.len() {
-            values.add(None::<i64>)?;
-        }
-        // Cells have no numbers: SQLite finds a parameter of a name by walking through all others that have one.
-        let tuple = format!("({})", vec!["?"; self.cells.len()].join(","));
-        let (names, tuples, sql) =
-            (self.names(), vec![tuple.as_str(); places].join(","), renumbered(sql, values.len()));
-        // Not by a limit that is a parameter: SQLite would prepare the statement again for each one.
-        let sql =
-            format!("WITH v({names}) AS (SELECT * FROM (VALUES {tuples}) WHERE column1 IS NOT NULL) {sql}");
+    fn values(&self, chunk: Range<usize>, sql: &str, params: &[Value]) -> Result<Statement, StoreError> {
+        let (mut values, size) = (Values::new(DbBackend::Sqlite), chunk.len());
+        self.add_cells(chunk, &mut values)?;
+        let sql = self.over_chunk(size, &renumbered(sql, values.len()));
         values.add_all(params)?;
         Ok(Statement { sql, values })
     }
 
-    fn chunks(&self) -> Vec<Range<usize>> {
+    /// Adds the cells of a chunk, and NULL for those of the rows that it is filled up with.
+    pub(super) fn add_cells(&self, chunk: Range<usize>, values: &mut Values) -> Result<(), StoreError> {
+        let surplus = places(chunk.len()) - chunk.len();
+        for row in chunk {
+            self.cells.iter().try_for_each(|cells| cells.add_cell(row, values))?;
+        }
+        (0..surplus * self.cells.len()).try_for_each(|_| values.add(None::<i64>))
+    }
+
+    /// SQLite text of `sql` over the set `v` of so many rows. Cells have no numbers: SQLite finds a parameter that has
+    /// a name by walking through all others. And rows are not left out by a limit, for which, as a parameter, it
+    /// would prepare the statement again each time.
+    pub(super) fn over_chunk(&self, size: usize, sql: &str) -> String {
+        let tuple = format!("({})", vec!["?"; self.cells.len()].join(","));
+        let tuples = vec![tuple.as_str(); places(size)].join(",");
+        let names = self.names();
+        format!("WITH v({names}) AS (SELECT * FROM (VALUES {tuples}) WHERE column1 IS NOT NULL) {sql}")
+    }
+
+    /// What goes into one SQLite statement each.
+    pub(super) fn chunks(&self) -> Vec<Range<usize>> {
         (0..self.count).step_by(CHUNK).map(|from| from..self.count.min(from + CHUNK)).collect()
     }
 
@@ -208,8 +218,12 @@ impl Rows {
     }
 }
 
+fn places(rows: usize) -> usize {
+    PLACES.into_iter().find(|places| *places >= rows).unwrap_or(CHUNK)
+}
+
 /// `$1`, `$2` … of `sql` as `$1 + by`, `$2 + by` …
-fn renumbered(sql: &str, by: usize) -> Cow<'_, str> {
+pub(super) fn renumbered(sql: &str, by: usize) -> Cow<'_, str> {
     if by == 0 {
         return sql.into();
     }
@@ -263,7 +277,7 @@ mod tests {
             numbers(count).statements(DbBackend::Sqlite, "SELECT 1 FROM v", &[]).unwrap()[0].sql.clone()
         };
         let texts: std::collections::HashSet<_> = (1..=64).map(text).collect();
-        assert_eq!(texts.len(), 7);
+        assert_eq!(texts.len(), PLACES.len());
     }
 
     #[test]

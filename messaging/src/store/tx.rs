@@ -8,9 +8,10 @@ use std::sync::{
 use sea_orm::{DbBackend, QueryResult, Value};
 
 use super::{
-    Rows, Store,
+    All, Rows, Store,
+    later::{Later, one_statement},
     pool::Work,
-    statement::{Statement, Values},
+    statement::Statement,
 };
 use crate::{
     Outgoing, StoreError, Timestamp,
@@ -18,21 +19,6 @@ use crate::{
     relay::Reservation,
     slots::Slotted,
 };
-
-/// A write that was put off.
-struct Later {
-    rows: Rows,
-    sql: String,
-    params: Vec<Value>,
-    all: Option<All>,
-}
-
-/// That a write has to touch all of its rows, or another transaction came first.
-#[derive(Clone, Copy, Debug)]
-pub struct All {
-    /// What has happened when it does not, for a log line.
-    pub or_else: &'static str,
-}
 
 /// An open transaction.
 pub struct Tx {
@@ -147,7 +133,7 @@ impl Tx {
     }
 
     /// Writes `sql` over the set `v` of `rows` before the commit, together with everything else that was put
-    /// off, on `PostgreSQL` in one statement: so nothing that is put off may depend on another such write, or
+    /// off, in one statement if that is all there is: so nothing that is put off may depend on another such write, or
     /// touch the same row. With `all`, fewer rows touched than there are is a [`StoreError::Conflict`].
     pub fn execute_later(&self, rows: Rows, sql: impl Into<String>, params: Vec<Value>, all: Option<All>) {
         if !rows.is_empty() {
@@ -162,7 +148,7 @@ impl Tx {
         if self.backend() != DbBackend::Postgres {
             return self.write_each(&later).await;
         }
-        match together(&later)? {
+        match one_statement(self.backend(), &later)? {
             Some(statement) => self.execute_one(statement).await.map(|_| ()),
             None => Ok(()),
         }
@@ -171,7 +157,7 @@ impl Tx {
     /// The same before the commit. Yields the statement that is left for it, where nothing has begun.
     pub(super) async fn write_most(&self) -> Result<Option<Statement>, StoreError> {
         if self.work.lock().await.has_not_begun() {
-            let last = together(&self.take_later())?;
+            let last = one_statement(self.backend(), &self.take_later())?;
             self.statements.fetch_add(last.is_some().into(), Ordering::Relaxed);
             return Ok(last);
         }
@@ -268,24 +254,4 @@ impl Tx {
             tracing::debug!(%error, "roll back failed");
         }
     }
-}
-
-/// One statement, of which each write is a part: a round trip to the database costs more than most of them. A part
-/// that must touch all of its rows and has not divides by zero, which undoes them all.
-fn together(later: &[Later]) -> Result<Option<Statement>, StoreError> {
-    let (mut parts, mut guards) = (Vec::new(), vec!["1".to_owned()]);
-    let mut values = Values::new(DbBackend::Postgres);
-    for (index, Later { rows, sql, params, all }) in later.iter().enumerate() {
-        let write = rows.unnest(sql, params, &mut values)?;
-        if all.is_none() {
-            parts.push(format!("w{index} AS ({write})"));
-            continue;
-        }
-        parts.push(format!("w{index} AS ({write} RETURNING 1)"));
-        values.add(i64::try_from(rows.len()).unwrap_or(i64::MAX))?;
-        let (touched, rows) = (format!("(SELECT count(*) FROM w{index})"), values.len());
-        guards.push(format!("1 / (CASE WHEN {touched} < ${rows} THEN 0 ELSE 1 END)"));
-    }
-    let sql = format!("WITH {} SELECT {}", parts.join(", "), guards.join(", "));
-    Ok((!parts.is_empty()).then_some(Statement { sql, values }))
 }
