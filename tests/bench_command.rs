@@ -9,6 +9,7 @@ use waybill_test_support::{Ran, Rig, TestDatabase, audit::Fate, client::BLOCKED,
 
 on_both_databases!(
     the_figures_of_a_load_are_those_of_the_tables,
+    what_a_load_cancels_has_ended_as_the_answers_said,
     a_load_whose_participants_decide_otherwise_fails_and_names_the_dispatches,
     a_load_whose_dispatches_do_not_end_fails,
 );
@@ -83,6 +84,44 @@ async fn the_figures_of_a_load_are_those_of_the_tables(database: TestDatabase) {
         assert!(p50("end_seconds") >= p50("server_seconds"), "{flags}: {report}");
         assert!(p50("end_seconds") >= p50("accept_seconds"), "{flags}: {report}");
     }
+    rig.end(&[]).await;
+}
+
+async fn what_a_load_cancels_has_ended_as_the_answers_said(database: TestDatabase) {
+    let rig = rig(database, &[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let plot = folder.path().join("plot.PNG");
+    for way in ["", " --streaming", " --until ended"] {
+        let flags = format!(
+            "--requests 30 --in-flight 8 --mix completed=1,cancelled=2{way} --plot {}",
+            plot.display()
+        );
+        let (ran, report) = bench(&rig, &flags).await;
+        assert_eq!(ran.code, Some(0), "{flags}: {ran:?}");
+        assert_eq!(
+            (&report["accepted"], &report["errors"]),
+            (&30.into(), &serde_json::json!({})),
+            "{report}"
+        );
+        let count = |value: &Value| value.as_u64().unwrap_or_default();
+        let (cancelled, too_late) = (count(&report["ended"]["cancelled"]), count(&report["too_late"]));
+        assert_eq!((cancelled + too_late, count(&report["ended"]["completed"])), (20, 10), "{report}");
+        let run = report["settings"]["run"].as_str().unwrap();
+        let in_state = |state: &str| {
+            format!(
+                "SELECT count(*) FROM saga_instances i JOIN dispatches d ON d.dispatch_id = i.dispatch_id \
+                 WHERE d.message_id LIKE 'bench-{run}-%' AND i.state = '{state}'"
+            )
+        };
+        let compensated = rig.database.number(&in_state("COMPENSATED")).await;
+        let completed = rig.database.number(&in_state("COMPLETED")).await;
+        assert_eq!(
+            (u64::try_from(compensated), u64::try_from(completed)),
+            (Ok(cancelled), Ok(10 + too_late))
+        );
+    }
+    let drawn = std::fs::read(plot).unwrap();
+    assert!(drawn.starts_with(b"\x89PNG\r\n\x1a\n") && drawn.ends_with(b"IEND\xaeB`\x82"));
     rig.end(&[]).await;
 }
 

@@ -1,5 +1,6 @@
 //! `waybill bench`: a load over the public API, measured and verified.
 
+mod cancel;
 mod driver;
 mod ledger;
 mod load;

@@ -41,6 +41,8 @@ struct State {
     silent: bool,
     /// Whoever asks for a dispatch by name learns that it has ended; no list shows it.
     ends: bool,
+    /// What cancel requests are answered; nothing: that it goes back.
+    refuses_cancel: Option<Code>,
 }
 
 /// The gateway; clones share what it has seen.
@@ -56,6 +58,12 @@ impl Fake {
     /// Every dispatch has ended as soon as it is asked for.
     pub(super) fn ending(self) -> Self {
         self.0.lock().unwrap().ends = true;
+        self
+    }
+
+    /// Every cancel request fails with this, or none does.
+    pub(super) fn refusing_cancel(self, code: Option<Code>) -> Self {
+        self.0.lock().unwrap().refuses_cancel = code;
         self
     }
 
@@ -206,7 +214,18 @@ impl DispatchGateway for Fake {
         Ok(Response::new(ListDispatchesResponse::default()))
     }
 
-    async fn cancel_dispatch(&self, _: Request<CancelDispatchRequest>) -> Result<Response<Dispatch>, Status> {
-        Err(Status::failed_precondition("too late"))
+    async fn cancel_dispatch(
+        &self,
+        request: Request<CancelDispatchRequest>,
+    ) -> Result<Response<Dispatch>, Status> {
+        let refused = self.0.lock().unwrap().refuses_cancel;
+        refused.map_or_else(
+            || {
+                let (dispatch_id, state) =
+                    (request.into_inner().dispatch_id, DispatchState::Compensating.into());
+                Ok(Response::new(Dispatch { dispatch_id, state, ..Dispatch::default() }))
+            },
+            |code| Err(Status::new(code, "no")),
+        )
     }
 }

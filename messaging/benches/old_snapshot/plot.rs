@@ -23,6 +23,8 @@ fn curve<'a>(name: &'a str, colour: RGBColor, samples: &[Sample], of: impl Fn(&S
 
 /// Draws both runs to `path`.
 pub fn draw(path: &Path, slots: &[Sample], plain: &[Sample]) -> Result<(), Box<dyn std::error::Error>> {
+    plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| "the font cannot be read")?;
     let root = SVGBackend::new(path, (900, 700)).into_drawing_area();
     root.fill(&WHITE)?;
     let (top, bottom) = root.split_vertically(380);

@@ -54,7 +54,8 @@ impl Driver {
         let mut lanes = Vec::with_capacity(clients.len());
         for client in clients {
             let (sender, flights) = mpsc::channel(in_flight);
-            let lane = stream::Lane::new(args.timeout, client, Arc::clone(&ledger), flights, patient);
+            let ledger = Arc::clone(&ledger);
+            let lane = stream::Lane::new(args.clone(), client, ledger, tasks.clone(), flights, patient);
             tasks.spawn(lane.run(in_flight));
             lanes.push(Lane::Stream(sender));
         }

@@ -1,7 +1,7 @@
 //! What every part of a run shares: what was sent, what is open, how it ended.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use waybill_proto::v1::{Dispatch, DispatchReceipt, DispatchRequested, DispatchState};
 
 use super::{
+    cancel::Answer,
     mix::Outcome,
     schedule::Ticket,
     tally::{Tally, Wrong},
@@ -47,16 +48,29 @@ pub(super) struct Open {
 #[derive(Debug)]
 pub(super) struct Lost {
     pub(super) message_id: String,
+    pub(super) outcome: Outcome,
     ticket: Ticket,
-    outcome: Outcome,
 }
 
-/// A dispatch that has ended as one does that was refused; by whom is still to be looked up.
+/// A dispatch that has ended as it may; whether for the reason that the mix says is still to be looked up.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct Doubtful {
     pub(super) dispatch_id: String,
     pub(super) message_id: String,
     pub(super) outcome: Outcome,
+}
+
+/// What there is to do for a request that was answered.
+#[derive(Debug)]
+pub(super) enum Next {
+    Nothing,
+    /// It was turned away, and keeps its place for as long as the server asks for.
+    Rest(OwnedSemaphorePermit),
+    /// It was accepted and is to be cancelled. Its place is free after that, unless it waits for the end.
+    Cancel {
+        dispatch_id: String,
+        place: Option<OwnedSemaphorePermit>,
+    },
 }
 
 /// All of it, behind one lock that is held for a few steps at a time.
@@ -66,7 +80,9 @@ pub(super) struct Books {
     /// By dispatch id, which is the order of acceptance.
     pub(super) open: BTreeMap<String, Open>,
     pub(super) lost: Vec<Lost>,
-    pub(super) refused: Vec<Refused>,
+    pub(super) doubtful: Vec<Doubtful>,
+    /// How cancel requests were answered, by dispatch id.
+    pub(super) cancels: HashMap<String, Answer>,
     /// Why the last look for ends failed, if it did.
     pub(super) blind: Option<Status>,
 }
@@ -86,8 +102,14 @@ pub(super) struct Ledger {
 impl Ledger {
     /// `until_end`: a request keeps its place until its dispatch has ended.
     pub(super) fn new(start: Instant, tally: Tally, until_end: bool) -> Self {
-        let books =
-            Books { tally, open: BTreeMap::new(), lost: Vec::new(), refused: Vec::new(), blind: None };
+        let books = Books {
+            tally,
+            open: BTreeMap::new(),
+            lost: Vec::new(),
+            doubtful: Vec::new(),
+            cancels: HashMap::new(),
+            blind: None,
+        };
         Self { start, until_end, books: Mutex::new(books), news: Notify::new(), quiet: Notify::new() }
     }
 
@@ -106,34 +128,29 @@ impl Ledger {
         self.books().tally.sent(ticket, now);
     }
 
-    /// Writes down how a request was answered. Whoever was turned away gets its place back, to keep it for
-    /// as long as the server asks for.
-    pub(super) fn answered(
-        &self,
-        flight: Flight,
-        answer: Result<DispatchReceipt, Status>,
-    ) -> Option<OwnedSemaphorePermit> {
+    /// Writes down how a request was answered.
+    pub(super) fn answered(&self, flight: Flight, answer: Result<DispatchReceipt, Status>) -> Next {
         let now = self.now();
         let mut books = self.books();
         match answer {
             Ok(receipt) => {
-                books.accepted(flight, receipt, now, self.until_end);
+                let next = books.accepted(flight, receipt, now, self.until_end);
                 self.news.notify_one();
-                None
+                next
             }
             Err(status) => {
                 books.refused(&flight, &status);
-                Some(flight.place)
+                Next::Rest(flight.place)
             }
         }
     }
 }
 
 impl Books {
-    fn accepted(&mut self, flight: Flight, receipt: DispatchReceipt, now: Duration, until_end: bool) {
+    fn accepted(&mut self, flight: Flight, receipt: DispatchReceipt, now: Duration, until_end: bool) -> Next {
         let Flight { ticket, outcome, request, place } = flight;
         self.tally.accepted(&ticket, now);
-        if outcome.end().is_none() || receipt.duplicate {
+        if outcome == Outcome::Rejected || receipt.duplicate {
             let found = if receipt.duplicate { "accepted as a duplicate" } else { "accepted" };
             self.tally.wrong(Wrong {
                 message_id: request.message_id,
@@ -141,11 +158,16 @@ impl Books {
                 expected: outcome,
                 found: found.to_owned(),
             });
-            return;
+            return Next::Nothing;
         }
-        let place = until_end.then_some(place);
+        let (place, left) = if until_end { (Some(place), None) } else { (None, Some(place)) };
         let open = Open { ticket, outcome, message_id: request.message_id, accepted: now, place };
-        self.open.insert(receipt.dispatch_id, open);
+        let dispatch_id = receipt.dispatch_id;
+        self.open.insert(dispatch_id.clone(), open);
+        match outcome {
+            Outcome::Cancelled => Next::Cancel { dispatch_id, place: left },
+            _ => Next::Nothing,
+        }
     }
 
     fn refused(&mut self, flight: &Flight, status: &Status) {
@@ -167,7 +189,7 @@ impl Books {
         let ticket = Ticket { measured: false, ..lost.ticket };
         self.tally.accepted += 1;
         let Lost { message_id, outcome, .. } = lost;
-        if outcome.end().is_none() {
+        if outcome == Outcome::Rejected {
             let found = "accepted, without a receipt".to_owned();
             self.tally.wrong(Wrong { message_id, dispatch_id, expected: outcome, found });
             return;
@@ -191,13 +213,13 @@ impl Books {
             server.map_or(seen, |server| (accepted.saturating_sub(ticket.intended) + server).min(seen));
         self.tally.ended(&ticket, latency, server);
         let dispatch_id = dispatch.dispatch_id.clone();
-        if outcome.end() != Some(dispatch.state()) {
+        if !outcome.may_end(dispatch.state()) {
             let found = found(dispatch.state(), &dispatch.reason);
             self.tally.wrong(Wrong { message_id, dispatch_id, expected: outcome, found });
-        } else if outcome.refuser().is_some() {
-            self.refused.push(Refused { dispatch_id, message_id, outcome });
-        } else {
+        } else if outcome == Outcome::Completed {
             self.tally.right(outcome);
+        } else {
+            self.doubtful.push(Doubtful { dispatch_id, message_id, outcome });
         }
         true
     }
@@ -215,8 +237,8 @@ impl Books {
 
     /// What is still open when the run is over did not end, and what was not looked up is not verified.
     pub(super) fn give_up(&mut self) {
-        for Refused { dispatch_id, message_id, outcome } in std::mem::take(&mut self.refused) {
-            let found = "CANCELLED, by whom was not looked up".to_owned();
+        for Doubtful { dispatch_id, message_id, outcome } in std::mem::take(&mut self.doubtful) {
+            let found = "ended, but why was not looked up".to_owned();
             self.tally.unfinished(Wrong { message_id, dispatch_id, expected: outcome, found });
         }
         let blind = self.blind.as_ref().map_or_else(

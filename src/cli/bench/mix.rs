@@ -20,15 +20,18 @@ pub(super) enum Outcome {
     RefusedByPayment,
     /// Accepted; participant `dispatch` refuses, and payment and order are undone.
     RefusedByDispatch,
+    /// Accepted, and cancelled by us as soon as it is.
+    Cancelled,
 }
 
 impl Outcome {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Completed,
         Self::Rejected,
         Self::RefusedByOrder,
         Self::RefusedByPayment,
         Self::RefusedByDispatch,
+        Self::Cancelled,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -38,27 +41,31 @@ impl Outcome {
             Self::RefusedByOrder => "refused-by-order",
             Self::RefusedByPayment => "refused-by-payment",
             Self::RefusedByDispatch => "refused-by-dispatch",
+            Self::Cancelled => "cancelled",
         }
     }
 
     /// The participant that has to refuse, if one has to.
     pub(super) const fn refuser(self) -> Option<&'static str> {
         match self {
-            Self::Completed | Self::Rejected => None,
+            Self::Completed | Self::Rejected | Self::Cancelled => None,
             Self::RefusedByOrder => Some("order"),
             Self::RefusedByPayment => Some("payment"),
             Self::RefusedByDispatch => Some("dispatch"),
         }
     }
 
-    /// The state in which such a dispatch ends; none where it must not have been accepted.
-    pub(super) const fn end(self) -> Option<DispatchState> {
+    /// Whether such a dispatch may end so; one that must not have been accepted ends in no way. By whom it was
+    /// cancelled, or why it was not, is looked up after the load.
+    pub(super) fn may_end(self, state: DispatchState) -> bool {
         match self {
-            Self::Completed => Some(DispatchState::Completed),
-            Self::Rejected => None,
+            Self::Completed => state == DispatchState::Completed,
+            Self::Rejected => false,
             Self::RefusedByOrder | Self::RefusedByPayment | Self::RefusedByDispatch => {
-                Some(DispatchState::Cancelled)
+                state == DispatchState::Cancelled
             }
+            // The cancel request races with the pivot.
+            Self::Cancelled => matches!(state, DispatchState::Cancelled | DispatchState::Completed),
         }
     }
 }
@@ -187,7 +194,7 @@ mod tests {
             (
                 "done=1",
                 "`done` is no outcome; allowed: completed, rejected, refused-by-order, refused-by-payment, \
-                 refused-by-dispatch",
+                 refused-by-dispatch, cancelled",
             ),
             ("completed=many", "the weight of completed is no number from 0 to 10000"),
             ("completed=10001", "the weight of completed is no number from 0 to 10000"),

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use super::{
     Bench,
     mix::{Mix, Outcome},
+    plot::Format,
     request::Requests,
     schedule::{Limit, Schedule},
 };
@@ -47,9 +48,11 @@ and one parcel. A mix gives weights to outcomes:
   refused-by-order     the customer is blocked (--blocked-customer, see order.blocked_customers)
   refused-by-payment   the amount is beyond every credit limit
   refused-by-dispatch  the destination is refused (--refused-destination, see dispatch.refused_destinations)
+  cancelled            everybody agrees, and we cancel it as soon as it is accepted; where the answer to that says \
+that it came too late, the dispatch must have completed
 Participants of your own must decide alike, or the run fails.
 
-Loops. Without --rate the loop is closed: so many in flight, the next when one is done. With --rate it is open: \
+Loops. Without --rate the loop is closed: so many in flight, the next when one is done (and cancelled, where the mix says so). With --rate it is open: \
 requests are due at a fixed rate whatever the server does, and every latency counts from when a request was due, \
 also where it went out late. In flight is then only a bound; what found no place before the end is counted as \
 not sent.
@@ -66,7 +69,7 @@ Rates count what happened from the end of the warm-up until the last of it, the 
 included. Counts include the warm-up; latencies are of requests that were due after it.
 
 Once the load is over, requests whose outcome is unknown are looked up, the ends that are still out are awaited, and \
-each refusal is checked for who refused. Ctrl-C ends the load early; a second one ends the run at once; what \
+each refusal and cancellation is checked for who caused it. Ctrl-C ends the load early; a second one ends the run at once; what \
 was measured is reported.
 
 Exit codes: 0 when every accepted dispatch ended as the mix says; 1 when one did not, or nothing was accepted; \
@@ -117,8 +120,8 @@ pub(crate) struct Args {
     /// Write the report as JSON, to a file or with - to standard output in place of the tables
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw latencies and throughput, as SVG
-    #[arg(long, value_name = "FILE.svg")]
+    /// Draw latencies and throughput, as SVG or PNG by the ending of the name
+    #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// Server
     #[arg(long, env = "WAYBILL_ENDPOINT", default_value = client::DEFAULT, value_name = "URL", help_heading = "Connection")]
@@ -206,9 +209,8 @@ impl Args {
         if self.poll.is_some_and(|poll| poll < Duration::from_millis(1)) {
             return Err(Failure::usage("--poll must be 1ms or longer"));
         }
-        let kind = self.plot.as_deref().map(|path| path.extension().unwrap_or_default());
-        if kind.is_some_and(|kind| !kind.eq_ignore_ascii_case("svg")) {
-            return Err(Failure::usage("--plot: only SVG can be drawn, name a file that ends in .svg"));
+        if self.plot.as_deref().is_some_and(|path| Format::of(path).is_none()) {
+            return Err(Failure::usage("--plot: name a file that ends in .svg or .png"));
         }
         Ok(())
     }
@@ -267,12 +269,13 @@ mod tests {
             ("--poll 0s", "--poll must be 1ms or longer"),
             ("--mix completed=50,lost=50", "`lost` is no outcome"),
             ("--mix refused-by-order=1", "--blocked-customer has to name"),
-            ("--plot curve.png", "only SVG can be drawn"),
-            ("--plot curve", "only SVG can be drawn"),
+            ("--plot curve.gif", "ends in .svg or .png"),
+            ("--plot curve", "ends in .svg or .png"),
         ] {
             let error = plan(flags).expect_err(flags);
             assert!(error.contains(expected), "{flags}: {error}");
         }
         assert!(plan("--mix refused-by-order=1 --blocked-customer c --plot x.SVG").is_ok());
+        assert!(plan("--plot x.Png").is_ok());
     }
 }

@@ -1,6 +1,6 @@
-//! The curves of a run as an SVG: latency by percentile above, throughput over time below.
+//! The curves of a run as a picture: latency by percentile above, throughput over time below.
 
-use std::{error::Error, path::Path};
+use std::{error::Error, fs::File, io::BufWriter, path::Path};
 
 use plotters::{
     coord::{Shift, ranged1d::Ranged},
@@ -10,13 +10,33 @@ use plotters::{
 use super::report::{Report, latencies, length};
 use crate::cli::latency::Latency;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Area<B> = DrawingArea<B, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
 const COLOURS: [RGBColor; 3] = [RGBColor(31, 119, 180), RGBColor(214, 39, 40), RGBColor(44, 160, 44)];
 /// Percentiles are drawn by their nines: 90 % is 1, 99 % is 2.
 const NINES: f64 = 4.0;
 const POINTS: u32 = 200;
+/// Width and height of the picture.
+const SIZE: (u32, u32) = (900, 760);
+
+/// How a picture is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Svg,
+    Png,
+}
+
+impl Format {
+    /// By the ending of the file's name.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_ascii_lowercase().to_str()? {
+            "svg" => Some(Self::Svg),
+            "png" => Some(Self::Png),
+            _ => None,
+        }
+    }
+}
 
 /// A curve: what it is called, and its points.
 struct Curve {
@@ -24,9 +44,30 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// Draws to `path`.
+/// Draws to `path`, in the format of its ending.
 pub(super) fn draw(path: &Path, report: &Report<'_>) -> Drawn {
-    let root = SVGBackend::new(path, (900, 760)).into_drawing_area();
+    plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| "the font cannot be read")?;
+    match Format::of(path) {
+        Some(Format::Png) => {
+            let mut pixels = vec![0; SIZE.0 as usize * SIZE.1 as usize * 3];
+            figure(&BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(), report)?;
+            png(path, &pixels)
+        }
+        Some(Format::Svg) | None => figure(&SVGBackend::new(path, SIZE).into_drawing_area(), report),
+    }
+}
+
+/// Writes pixels of red, green and blue.
+fn png(path: &Path, pixels: &[u8]) -> Drawn {
+    let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), SIZE.0, SIZE.1);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    Ok(writer.finish()?)
+}
+
+fn figure<B: DrawingBackend<ErrorType: 'static>>(root: &Area<B>, report: &Report<'_>) -> Drawn {
     root.fill(&WHITE)?;
     let (top, bottom) = root.split_vertically(400);
     let times = latencies(report.tally);
@@ -57,7 +98,7 @@ fn rates(report: &Report<'_>) -> [Curve; 2] {
     })
 }
 
-fn by_percentile(area: &Area<'_>, curves: &[Curve]) -> Drawn {
+fn by_percentile<B: DrawingBackend<ErrorType: 'static>>(area: &Area<B>, curves: &[Curve]) -> Drawn {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     // Room for the names of the curves below them.
     let low = points().map(|point| point.1).fold(f64::INFINITY, f64::min).min(1e6) * 0.3;
@@ -77,7 +118,7 @@ fn by_percentile(area: &Area<'_>, curves: &[Curve]) -> Drawn {
     lines(&mut chart, curves, SeriesLabelPosition::LowerRight)
 }
 
-fn over_time(area: &Area<'_>, curves: &[Curve]) -> Drawn {
+fn over_time<B: DrawingBackend<ErrorType: 'static>>(area: &Area<B>, curves: &[Curve]) -> Drawn {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let right = points().map(|point| point.0).fold(1.0, f64::max);
     let high = points().map(|point| point.1).fold(1.0, f64::max) * 1.3;
@@ -93,12 +134,13 @@ fn over_time(area: &Area<'_>, curves: &[Curve]) -> Drawn {
 }
 
 /// The curves and what they are called.
-fn lines<'a, X, Y>(
-    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+fn lines<'a, B, X, Y>(
+    chart: &mut ChartContext<'a, B, Cartesian2d<X, Y>>,
     curves: &[Curve],
     names: SeriesLabelPosition,
 ) -> Drawn
 where
+    B: DrawingBackend<ErrorType: 'static> + 'a,
     X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {

@@ -62,6 +62,7 @@ pub(super) fn text(report: &Report<'_>) -> String {
     for (outcome, count) in &tally.ended {
         row(&format!("ended: {}", outcome.name()), *count);
     }
+    row("completed: cancelled too late", tally.too_late);
     row("ended otherwise than the mix says", tally.wrong);
     row("not ended", tally.unfinished);
     let stopped = if report.interrupted { "Stopped early.\n" } else { "" };
@@ -116,6 +117,7 @@ pub(super) fn value(report: &Report<'_>) -> Value {
         "rejected": tally.rejected,
         "errors": map(errors),
         "ended": map(ended),
+        "too_late": tally.too_late,
         "wrong": tally.wrong,
         "unfinished": tally.unfinished,
         "listed": tally.listed.iter().map(listed).collect::<Vec<_>>(),

@@ -38,7 +38,7 @@ impl Requests {
             ..DispatchRequested::default()
         };
         match outcome {
-            Outcome::Completed => {}
+            Outcome::Completed | Outcome::Cancelled => {}
             Outcome::Rejected => request.parcel_count = 0,
             Outcome::RefusedByOrder => {
                 request.customer_id = self.blocked_customer.clone().unwrap_or_default();

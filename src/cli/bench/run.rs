@@ -96,7 +96,7 @@ impl Bench {
             load.run(interrupt.stop.clone()).await;
             let looked_up = verify::find_lost(&self.client, &client, ledger).await;
             self.drain(ledger).await;
-            verify::check_refusals(&self.client, &client, ledger).await;
+            verify::check_doubtful(&self.client, &client, ledger).await;
             looked_up
         };
         let looked_up = interrupt.abandon.run_until_cancelled(all).await.unwrap_or(Ok(()));

@@ -1,27 +1,35 @@
 //! Many requests through one `RequestDispatches`: opened again when it breaks; what was on its way then has
 //! an unknown outcome.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
 use tonic::{Status, Streaming};
 use waybill_proto::v1::{DispatchReceipt, DispatchRequested};
 
 use super::{
+    cancel,
     driver::rest,
-    ledger::{Flight, Ledger},
+    ledger::{Flight, Ledger, Next},
 };
-use crate::cli::{backoff::Backoff, client::Gateway, status};
+use crate::cli::{
+    backoff::Backoff,
+    client::{ClientArgs, Gateway},
+    status,
+};
 
 /// One connection's stream.
 pub(super) struct Lane {
-    timeout: Duration,
+    args: ClientArgs,
     client: Gateway,
     ledger: Arc<Ledger>,
+    /// For what is to be done beside the stream before the load is over.
+    tasks: TaskTracker,
     flights: mpsc::Receiver<Flight>,
     patient: bool,
     /// Whether more may come.
@@ -38,14 +46,15 @@ enum Event {
 
 impl Lane {
     pub(super) fn new(
-        timeout: Duration,
+        args: ClientArgs,
         client: Gateway,
         ledger: Arc<Ledger>,
+        tasks: TaskTracker,
         flights: mpsc::Receiver<Flight>,
         patient: bool,
     ) -> Self {
         let (pending, heard) = (HashMap::new(), Instant::now());
-        Self { timeout, client, ledger, flights, patient, open: true, pending, heard }
+        Self { args, client, ledger, tasks, flights, patient, open: true, pending, heard }
     }
 
     /// Until nothing more comes and everything is answered.
@@ -57,7 +66,7 @@ impl Lane {
             for (_, flight) in std::mem::take(&mut self.pending) {
                 self.ledger.answered(flight, Err(broken.clone()));
             }
-            if began.elapsed() > self.timeout {
+            if began.elapsed() > self.args.timeout {
                 backoff.reset();
             }
             backoff.pause().await;
@@ -67,7 +76,8 @@ impl Lane {
     async fn stream(&mut self, in_flight: usize) -> Result<(), Status> {
         // As many as can be on their way, so that sending never waits.
         let (sender, receiver) = mpsc::channel(in_flight);
-        let opening = timeout(self.timeout, self.client.request_dispatches(ReceiverStream::new(receiver)));
+        let opening =
+            timeout(self.args.timeout, self.client.request_dispatches(ReceiverStream::new(receiver)));
         let late = |_| Status::deadline_exceeded("the server did not open the stream in time");
         let opened = opening.await.map_err(late).and_then(|opened| opened);
         let mut receipts = match opened {
@@ -98,7 +108,7 @@ impl Lane {
     }
 
     async fn event(&mut self, receipts: &mut Streaming<DispatchReceipt>) -> Result<Event, Status> {
-        let silent = self.heard + self.timeout;
+        let silent = self.heard + self.args.timeout;
         tokio::select! {
             receipt = receipts.message() => Ok(Event::Receipt(receipt?)),
             flight = self.flights.recv(), if self.open => Ok(Event::Flight(flight)),
@@ -124,12 +134,22 @@ impl Lane {
         let Some(flight) = self.pending.remove(&receipt.message_id) else { return };
         let error = receipt.error.as_ref().map(status::of_item);
         let pause = error.as_ref().map(rest).filter(|pause| self.patient && !pause.is_zero());
-        let place = self.ledger.answered(flight, error.map_or(Ok(receipt), Err));
-        if let Some(pause) = pause {
-            tokio::spawn(async move {
-                tokio::time::sleep(pause).await;
-                drop(place);
-            });
+        match (self.ledger.answered(flight, error.map_or(Ok(receipt), Err)), pause) {
+            (Next::Cancel { dispatch_id, place }, _) => {
+                let (args, client, ledger) =
+                    (self.args.clone(), self.client.clone(), Arc::clone(&self.ledger));
+                self.tasks.spawn(async move {
+                    cancel::ask(&args, &client, &ledger, dispatch_id).await;
+                    drop(place);
+                });
+            }
+            (Next::Rest(place), Some(pause)) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    drop(place);
+                });
+            }
+            (Next::Rest(_) | Next::Nothing, _) => {}
         }
     }
 }

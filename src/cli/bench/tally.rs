@@ -36,6 +36,8 @@ pub(super) struct Tally {
     pub(super) errors: BTreeMap<i32, u64>,
     /// Accepted, ended as the mix says.
     pub(super) ended: BTreeMap<Outcome, u64>,
+    /// To be cancelled, and completed all the same: the request came too late.
+    pub(super) too_late: u64,
     /// Accepted, not ended when the run was over.
     pub(super) unfinished: u64,
     pub(super) wrong: u64,
@@ -63,6 +65,7 @@ impl Tally {
             rejected: 0,
             errors: BTreeMap::new(),
             ended: BTreeMap::new(),
+            too_late: 0,
             unfinished: 0,
             wrong: 0,
             listed: Vec::new(),
@@ -129,7 +132,7 @@ impl Tally {
     }
 
     pub(super) fn ends(&self) -> u64 {
-        self.ended.values().sum::<u64>() + self.wrong
+        self.ended.values().sum::<u64>() + self.too_late + self.wrong
     }
 
     pub(super) fn error_count(&self) -> u64 {

@@ -62,6 +62,27 @@ async fn a_request_whose_receipt_is_lost_is_looked_up_and_an_end_that_no_list_sh
 }
 
 #[tokio::test]
+async fn a_cancelled_dispatch_may_complete_only_when_the_answer_to_the_cancel_request_allows_it() {
+    for (answer, way, too_late, wrong, errors) in [
+        (Some(Code::FailedPrecondition), "", 10, 0, 0),
+        (Some(Code::FailedPrecondition), "--streaming", 10, 0, 0),
+        (Some(Code::Unavailable), "", 10, 0, 10),
+        (Some(Code::PermissionDenied), "", 0, 10, 10),
+        (None, "", 0, 10, 0),
+    ] {
+        let fake = Fake::default().ending().refusing_cancel(answer);
+        let flags = format!("--mix cancelled=1 --requests 10 --in-flight 4 --poll 1ms {way}");
+        let bench = bench(&fake, &flags).await;
+        let ledger = measure(&bench, &Interrupt::default()).await;
+        let books = ledger.books();
+        let tally = &books.tally;
+        assert_eq!((tally.accepted, tally.unfinished), (10, 0), "{answer:?}");
+        assert_eq!((tally.too_late, tally.wrong), (too_late, wrong), "{answer:?}: {:?}", tally.listed);
+        assert_eq!((tally.error_count(), tally.ends()), (errors, 10), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_load_that_is_stopped_reports_what_was_sent_until_then() {
     for flags in ["", "--rate 2000", "--streaming"] {
         let fake = Fake::default();

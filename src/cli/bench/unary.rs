@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use super::{
+    cancel,
     driver::rest,
-    ledger::{Flight, Ledger},
+    ledger::{Flight, Ledger, Next},
 };
 use crate::cli::client::{ClientArgs, Gateway};
 
@@ -25,10 +26,16 @@ pub(super) fn send(
         let request = flight.request.clone();
         let answer = args.call(request, |request| client.request_dispatch(request)).await;
         let pause = answer.as_ref().err().map(rest);
-        let place = ledger.answered(flight, answer);
-        if let (Some(pause), true) = (pause, patient) {
-            tokio::time::sleep(pause).await;
+        match (ledger.answered(flight, answer), pause) {
+            (Next::Cancel { dispatch_id, place }, _) => {
+                cancel::ask(&args, &client, &ledger, dispatch_id).await;
+                drop(place);
+            }
+            (Next::Rest(place), Some(pause)) if patient => {
+                tokio::time::sleep(pause).await;
+                drop(place);
+            }
+            (Next::Rest(_) | Next::Nothing, _) => {}
         }
-        drop(place);
     });
 }

@@ -1,12 +1,14 @@
 //! What is looked up once the load is over, so that it costs the measurement nothing: whether requests
-//! without an answer were accepted, and who it was that refused.
+//! without an answer were accepted, and why dispatches were cancelled.
 
 use futures_util::{StreamExt as _, stream};
 use tonic::Code;
-use waybill_proto::v1::{Dispatch, StepState, get_dispatch_request::Key};
+use waybill_proto::v1::{Dispatch, DispatchState, StepState, get_dispatch_request::Key};
 
 use super::{
-    ledger::{Ledger, Lost, Refused, found},
+    cancel::{self, Answer},
+    ledger::{Doubtful, Ledger, Lost, found},
+    mix::Outcome,
     tally::Wrong,
     watcher::get,
 };
@@ -28,9 +30,12 @@ pub(super) async fn find_lost(args: &ClientArgs, client: &Gateway, ledger: &Ledg
     while let Some((lost, answer)) = answers.next().await {
         match answer {
             Ok(dispatch) => {
-                let now = ledger.now();
-                ledger.books().found(lost, dispatch.dispatch_id, now);
+                let (now, outcome) = (ledger.now(), lost.outcome);
+                ledger.books().found(lost, dispatch.dispatch_id.clone(), now);
                 ledger.news.notify_one();
+                if outcome == Outcome::Cancelled {
+                    cancel::ask(args, client, ledger, dispatch.dispatch_id).await;
+                }
             }
             Err(status) if status.code() == Code::NotFound => {}
             Err(status) => {
@@ -44,29 +49,44 @@ pub(super) async fn find_lost(args: &ClientArgs, client: &Gateway, ledger: &Ledg
     Ok(())
 }
 
-/// Checks that each refusal came from the participant that had to refuse.
-pub(super) async fn check_refusals(args: &ClientArgs, client: &Gateway, ledger: &Ledger) {
-    let refused = std::mem::take(&mut ledger.books().refused);
-    let look = |refused: Refused| async move {
-        let dispatch = get(args, client, Key::DispatchId(refused.dispatch_id.clone())).await;
-        (refused, dispatch)
+/// Checks why each dispatch was cancelled, or was not although we had asked for it.
+pub(super) async fn check_doubtful(args: &ClientArgs, client: &Gateway, ledger: &Ledger) {
+    let doubtful = std::mem::take(&mut ledger.books().doubtful);
+    let look = |doubtful: Doubtful| async move {
+        let dispatch = get(args, client, Key::DispatchId(doubtful.dispatch_id.clone())).await;
+        (doubtful, dispatch)
     };
-    let mut answers = stream::iter(refused).map(look).buffer_unordered(AT_ONCE);
-    while let Some((refused, answer)) = answers.next().await {
-        let found = match answer {
-            Ok(dispatch) if refuser(&dispatch) == refused.outcome.refuser() => None,
-            Ok(dispatch) => Some(match refuser(&dispatch) {
-                Some(participant) => format!("refused by {participant}: {}", dispatch.reason),
-                None => format!("{}, and no participant refused", found(dispatch.state(), &dispatch.reason)),
-            }),
-            Err(status) => Some(format!("CANCELLED, by whom is not known: {status}")),
-        };
-        let Refused { dispatch_id, message_id, outcome } = refused;
+    let mut answers = stream::iter(doubtful).map(look).buffer_unordered(AT_ONCE);
+    while let Some((doubtful, answer)) = answers.next().await {
+        let Doubtful { dispatch_id, message_id, outcome } = doubtful;
         let mut books = ledger.books();
-        match found {
-            None => books.tally.right(outcome),
-            Some(found) => books.tally.wrong(Wrong { message_id, dispatch_id, expected: outcome, found }),
+        let verdict = match &answer {
+            Ok(dispatch) => judge(outcome, books.cancels.get(&dispatch_id), dispatch),
+            Err(status) => Err(format!("ended, but why is not known: {status}")),
+        };
+        match (verdict, answer.map(|dispatch| dispatch.state())) {
+            (Err(found), _) => {
+                books.tally.wrong(Wrong { message_id, dispatch_id, expected: outcome, found });
+            }
+            (Ok(()), Ok(DispatchState::Completed)) => books.tally.too_late += 1,
+            (Ok(()), _) => books.tally.right(outcome),
         }
+    }
+}
+
+/// What is wrong with how it ended, in words.
+fn judge(outcome: Outcome, cancel: Option<&Answer>, dispatch: &Dispatch) -> Result<(), String> {
+    let found = found(dispatch.state(), &dispatch.reason);
+    match refuser(dispatch) {
+        other if other != outcome.refuser() => Err(match other {
+            Some(participant) => format!("refused by {participant}: {}", dispatch.reason),
+            None => format!("{found}, and no participant refused"),
+        }),
+        _ if outcome != Outcome::Cancelled => Ok(()),
+        _ => match cancel {
+            Some(answer) => answer.allows(dispatch.state()).map_err(|why| format!("{found}, {why}")),
+            None => Err(format!("{found}, and the cancel request was not answered")),
+        },
     }
 }
 

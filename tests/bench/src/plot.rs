@@ -39,6 +39,8 @@ const COLOURS: [RGBColor; 8] = [
 
 /// Draws to `path`.
 pub(crate) fn draw(path: &Path, chart: &Chart) -> Drawn {
+    plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| "the font cannot be read")?;
     let root = SVGBackend::new(path, (900, 460)).into_drawing_area();
     root.fill(&WHITE)?;
     let (x, y) = (range(chart, |point| point.0), range(chart, |point| point.1));

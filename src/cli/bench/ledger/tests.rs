@@ -86,7 +86,7 @@ fn a_refusal_is_believed_only_when_it_is_known_who_refused() {
     let mut books = ledger.books();
     accepted(&mut books, Outcome::RefusedByPayment);
     books.seen(&dispatch(DispatchState::Cancelled), 200 * MILLI);
-    assert_eq!((books.refused.len(), books.tally.ends()), (1, 0));
+    assert_eq!((books.doubtful.len(), books.tally.ends()), (1, 0));
 }
 
 #[test]
