@@ -5,7 +5,7 @@ SHELL := /bin/bash
 have = command -v $(1) >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help build sbom demo up down test chaos bench growth lint
+.PHONY: help build sbom demo up down test costs chaos bench growth lint
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,6 +31,10 @@ test: ## run every test against real servers
 	@if $(call have,cargo-nextest); then runner="nextest run"; else runner="test --lib --bins --tests"; fi; \
 	set -x; deploy/scripts/with-services.sh --rabbitmq --postgres -- cargo $$runner --workspace --features waybill/fault-points --locked
 	cargo test --doc --workspace --locked
+
+costs: ## write anew what a dispatch costs, tests/cost/*.tsv: for a change that makes it dearer, or much cheaper
+	deploy/scripts/with-services.sh --rabbitmq --postgres -- env WAYBILL_WRITE_COSTS=1 \
+	cargo test --workspace --features waybill/fault-points --locked --test cost
 
 # For what ARGS may say: `target/release/waybill-yardsticks --help`.
 yardsticks = deploy/scripts/with-services.sh --rabbitmq --postgres -- $${CARGO_TARGET_DIR:-target}/release/waybill-yardsticks

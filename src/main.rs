@@ -1,6 +1,8 @@
 //! The one binary. This file is a table of contents: arguments and configuration, telemetry, run, flush,
 //! exit code.
 
+#[cfg(feature = "fault-points")]
+mod allocations;
 mod cli;
 mod config;
 mod serve;
@@ -13,6 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::{Cli, Failure, Task};
 
+#[cfg(not(feature = "fault-points"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -30,6 +33,8 @@ fn run(task: Task) -> Result<ExitCode, Failure> {
     let runtime = runtime(task.threads())?;
     let outcome = runtime.block_on(async {
         let telemetry = telemetry::init(task.telemetry()).map_err(|error| Failure::environment(&error))?;
+        #[cfg(feature = "fault-points")]
+        allocations::show();
         let outcome = task.run(telemetry.metrics()).await;
         telemetry.shutdown(FLUSH).await;
         outcome
