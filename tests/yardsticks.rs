@@ -68,6 +68,17 @@ async fn the_yardsticks_measure_waybill_and_the_reference_and_every_dispatch_end
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cost_of_traces_is_measured_beside_none_and_spans_come_only_where_there_are_traces() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = short("--only=telemetry", folder.path()).await;
+    check(&report, folder.path(), &[("Traces", 4)], 0);
+    let spans: Vec<f64> =
+        report.tables().flat_map(|(_, rows)| rows).map(|row| row[3].parse().unwrap()).collect();
+    assert!(spans[..2].iter().all(|spans| *spans == 0.0) && spans[2] < spans[3], "{spans:?}");
+    assert!(report.goals().iter().all(|goal| goal.reached().is_some_and(|reached| reached > 0.0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn growth_is_measured_and_every_dispatch_ends() {
     let folder = tempfile::tempdir().unwrap();
     let flags = "--only=growth --history=500,5000 --backlog=300 --processes=1,2";

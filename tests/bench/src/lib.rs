@@ -23,6 +23,7 @@ mod speed;
 mod speed_page;
 mod stage;
 mod subject;
+mod telemetry;
 mod usage;
 
 use std::path::Path;
@@ -53,6 +54,7 @@ pub async fn run(settings: Settings, place: &Path) -> Result<Vec<Report>> {
         reports.push(speed_page::page(&site, &book, problems, &machine));
     }
     reports.extend(growth::run(&site, &machine).await?);
+    reports.extend(telemetry::run(&site, &machine).await?);
     site.sweep().await?;
     if let Some(folder) = &site.settings.report {
         reports.iter().try_for_each(|report| report.write(folder))?;

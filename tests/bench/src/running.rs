@@ -88,6 +88,11 @@ impl Running {
         self.programs[process].endpoint()
     }
 
+    /// The id of the first.
+    pub(crate) fn process(&self) -> u32 {
+        self.processes[0].id()
+    }
+
     /// How the first was started.
     pub(crate) fn program(&self) -> &Program {
         &self.programs[0]

@@ -23,8 +23,10 @@ pub enum Part {
     Payload,
     /// Speed against the number of processes
     Processes,
-    /// The last four
+    /// History, backlog, payload and processes
     Growth,
+    /// What traces cost
+    Telemetry,
 }
 
 impl Part {
@@ -154,6 +156,11 @@ mod tests {
         let some = settings("--only backlog,reference");
         assert!(some.wants(Part::Backlog) && some.wants(Part::Reference) && !some.wants(Part::Sagas));
         assert!(!some.wants(Part::History));
+        let telemetry = settings("--only telemetry");
+        assert!(
+            telemetry.wants(Part::Telemetry) && !telemetry.wants_speed() && !telemetry.wants(Part::History)
+        );
+        assert!(!usual.wants(Part::Telemetry) && !growth.wants(Part::Telemetry));
     }
 
     #[test]
