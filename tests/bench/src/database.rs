@@ -39,7 +39,8 @@ impl Database {
         admin.close().await?;
         let (base, _) = server.rsplit_once('/').context("a PostgreSQL URL ends in /name")?;
         let url = format!("{base}/{name}");
-        let pool = PgPoolOptions::new().max_connections(16).connect(&url).await?;
+        // As many as Waybill has; and no round trip just to see whether a connection is still there.
+        let pool = PgPoolOptions::new().max_connections(16).test_before_acquire(false).connect(&url).await?;
         let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&pool).await?;
         let process = u32::try_from(backend).ok().and_then(usage::parent);
         Ok(Self { url, name, opened: Opened::Postgres { pool, server: server.to_owned(), process } })

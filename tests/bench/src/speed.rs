@@ -21,8 +21,12 @@ pub(crate) const CONNECTIONS: [u16; 2] = [1, 4];
 /// Measures what the settings ask for. What did not end as it should is added to `problems`.
 pub(crate) async fn run(site: &Site, problems: &mut Vec<String>) -> Result<Book> {
     let mut book = Book::default();
-    let (subjects, rounds) = (subjects(site), site.settings.rounds);
+    let (mut subjects, rounds) = (subjects(site), site.settings.rounds);
     for round in 1..=rounds {
+        // To and fro, so that nobody always comes after somebody else.
+        if round > 1 {
+            subjects.reverse();
+        }
         for subject in &subjects {
             site.say(&format!("round {round} of {rounds}: {subject}"));
             let measured = measure(site, *subject, round, &mut book).await;

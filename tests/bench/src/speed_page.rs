@@ -136,8 +136,8 @@ fn costs(book: &Book) -> Section {
     let costly = |subject| is_saga(subject) || matches!(subject, Subject::Accepts { .. });
     Section {
         title: "What a dispatch costs",
-        text: "All counted from outside: CPU by `/proc`, WAL and messages by the servers, memory the most that was \
-               resident so far. `CPU` is that of Waybill (SQLite works inside it) or of the reference path, without the \
+        text: "Counted from outside: CPU by `/proc`, WAL and messages by the servers, memory the most that was \
+               resident so far. Statements are counted by Waybill itself, without begin and commit. `CPU` is that of Waybill (SQLite works inside it) or of the reference path, without the \
                load generator."
             .to_owned(),
         columns: columns(&Metric::COSTS.map(Metric::heading)),

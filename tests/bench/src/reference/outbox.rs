@@ -1,7 +1,7 @@
 //! The outbox of the reference path: a row a message.
 
 use anyhow::Result;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A message that waits to be published.
@@ -31,13 +31,13 @@ pub(super) async fn append(
 }
 
 /// The oldest that wait.
-pub(super) async fn page(pool: &PgPool) -> Result<Vec<Row>> {
+pub(super) async fn page(database: &mut PgConnection) -> Result<Vec<Row>> {
     let sql = "SELECT id, message_id, routing_key, type, dispatch_id, body FROM outbox ORDER BY id LIMIT 100";
-    Ok(sqlx::query_as(sql).fetch_all(pool).await?)
+    Ok(sqlx::query_as(sql).fetch_all(database).await?)
 }
 
 /// Takes one away that is in its queue.
-pub(super) async fn delete(pool: &PgPool, id: i64) -> Result<()> {
-    sqlx::query("DELETE FROM outbox WHERE id = $1").bind(id).execute(pool).await?;
+pub(super) async fn delete(database: &mut PgConnection, id: i64) -> Result<()> {
+    sqlx::query("DELETE FROM outbox WHERE id = $1").bind(id).execute(database).await?;
     Ok(())
 }

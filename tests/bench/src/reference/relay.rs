@@ -7,7 +7,7 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -17,25 +17,27 @@ const POLL: Duration = Duration::from_millis(25);
 
 /// Publishes what waits.
 pub(super) struct Relay {
-    pool: PgPool,
+    /// Its own, so that it queues behind no handler.
+    database: PgConnection,
     channel: Channel,
     prefix: String,
 }
 
 impl Relay {
-    pub(super) async fn new(pool: PgPool, connection: &Connection, prefix: &str) -> Result<Self> {
+    pub(super) async fn new(pool: &PgPool, connection: &Connection, prefix: &str) -> Result<Self> {
+        let database = pool.acquire().await?.detach();
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        Ok(Self { pool, channel, prefix: prefix.to_owned() })
+        Ok(Self { database, channel, prefix: prefix.to_owned() })
     }
 
-    pub(super) async fn run(self, stop: CancellationToken) -> Result<()> {
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<()> {
         let mut ticks = interval(POLL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            for row in outbox::page(&self.pool).await? {
+            for row in outbox::page(&mut self.database).await? {
                 self.publish(&row).await?;
-                outbox::delete(&self.pool, row.id).await?;
+                outbox::delete(&mut self.database, row.id).await?;
             }
         }
         Ok(())

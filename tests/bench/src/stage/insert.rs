@@ -1,4 +1,5 @@
-//! A dispatch row and an outbox row of about 300 bytes, as fast as each database takes them in sets.
+//! A dispatch row and an outbox row of about 300 bytes, as each database takes them in sets. Larger sets bring
+//! PostgreSQL half as much again.
 
 use std::time::Duration;
 
