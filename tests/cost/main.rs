@@ -19,8 +19,8 @@ on_both_databases!(a_dispatch_costs_no_more_than_the_committed_file_says);
 
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
 /// What is rare, such as a buffer that grows, shows in one batch and not in the median of all.
-const BATCHES: u32 = 5;
-const DISPATCHES: u32 = 10;
+const BATCHES: u32 = 3;
+const DISPATCHES: u32 = 8;
 /// How long nothing is asked for, to see what goes on all the same.
 const IDLE: Duration = Duration::from_secs(2);
 /// With this in the environment the files are written, not compared.
@@ -95,7 +95,7 @@ async fn run_batch(rig: &Rig, tables: &DatabaseConnection, batch: u32) {
         );
         in_time("its end", async {
             while look(tables, &left).await > 0 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
         .await;
