@@ -189,7 +189,8 @@ impl Running {
 
 impl Measured {
     /// What the book wants to know.
-    pub(crate) fn figures(&self) -> [(Metric, f64); 3] {
-        [(Metric::Rate, self.rate), (Metric::P50, self.p50), (Metric::P99, self.p99)]
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (Metric, f64)> {
+        let figures = [(Metric::Rate, Some(self.rate)), (Metric::P50, self.p50), (Metric::P99, self.p99)];
+        figures.into_iter().filter_map(|(metric, value)| Some((metric, value?)))
     }
 }

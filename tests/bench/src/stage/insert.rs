@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::BODY;
 use crate::{database::Database, site::Site, subject::Kind};
 
-/// Units in a transaction.
-const POSTGRES_SET: usize = 50;
+/// Units in a transaction: about what Waybill commits together under load.
+const POSTGRES_SET: usize = 200;
 const SQLITE_SET: usize = 200;
 /// Connections that write at the same time; SQLite has one writer.
 const WRITERS: usize = 2;
