@@ -115,7 +115,11 @@ async fn a_database_without_a_migration_is_named_with_it(database: TestDatabase)
     assert_eq!(said.code, Some(1));
     said.says("BAD", "its schema is behind this release, without m0010_dead_letter_desk", "waybill migrate");
     said.says("BAD", "connect: ", "rabbitmqctl status");
-    database.execute("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m0010_dead_letter_desk', 0), ('m9999_later', 0)").await;
+    for (table, version) in
+        [("seaql_migrations", "m0010_dead_letter_desk"), ("schema_expansions", "m9999_later")]
+    {
+        database.execute(&format!("INSERT INTO {table} (version, applied_at) VALUES ('{version}', 0)")).await;
+    }
     Said::by(&program).await.says("WARN", "its schema is of a newer release: m9999_later", "upgrade");
     database.empty().await;
     let said = Said::by(&program).await;

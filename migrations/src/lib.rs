@@ -4,6 +4,7 @@
 //! know about a database, and splitting or joining participants' databases needs no migration.
 
 mod dialect;
+mod ledger;
 mod lock;
 mod m0001_messaging;
 mod m0002_gateway;
@@ -17,11 +18,13 @@ mod m0009_operator;
 mod m0010_dead_letter_desk;
 mod m0011_client;
 mod plain;
+#[cfg(test)]
+mod tests;
 
 use plain::Plain;
 use sea_orm_migration::{
-    MigrationTrait, MigratorTrait,
-    sea_orm::{ConnectOptions, Database, DbErr},
+    MigrationTrait, SchemaManager,
+    sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTrait},
 };
 
 /// Why a database could not be migrated.
@@ -38,32 +41,34 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A newer release has taken away what this one may need.
+    #[error(
+        "a newer release has changed it for good ({0}), and this one cannot work with it: run that release"
+    )]
+    Newer(String),
 }
 
-struct Migrator;
-
-#[async_trait::async_trait]
-impl MigratorTrait for Migrator {
-    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Plain::boxed("m0001_messaging", m0001_messaging::STATEMENTS),
-            Plain::boxed("m0002_gateway", m0002_gateway::STATEMENTS),
-            Plain::boxed("m0003_saga", m0003_saga::STATEMENTS),
-            Plain::boxed("m0004_worker", m0004_worker::STATEMENTS),
-            Box::new(m0005_rotation::Migration),
-            Plain::boxed("m0006_cancel", m0006_cancel::STATEMENTS),
-            Plain::boxed("m0007_saga_versions", m0007_saga_versions::STATEMENTS),
-            Plain::boxed("m0008_capture", m0008_capture::STATEMENTS),
-            Plain::boxed("m0009_operator", m0009_operator::STATEMENTS),
-            Plain::boxed("m0010_dead_letter_desk", m0010_dead_letter_desk::STATEMENTS),
-            Plain::boxed("m0011_client", m0011_client::STATEMENTS),
-        ]
-    }
+/// All of them, in their order. What one may contain is said in ARCHITECTURE.md, "Upgrades".
+fn all() -> Vec<Box<dyn MigrationTrait>> {
+    vec![
+        Plain::boxed("m0001_messaging", m0001_messaging::STATEMENTS),
+        Plain::boxed("m0002_gateway", m0002_gateway::STATEMENTS),
+        Plain::boxed("m0003_saga", m0003_saga::STATEMENTS),
+        Plain::boxed("m0004_worker", m0004_worker::STATEMENTS),
+        Box::new(m0005_rotation::Migration),
+        Plain::boxed("m0006_cancel", m0006_cancel::STATEMENTS),
+        Plain::boxed("m0007_saga_versions", m0007_saga_versions::STATEMENTS),
+        Plain::boxed("m0008_capture", m0008_capture::STATEMENTS),
+        Plain::boxed("m0009_operator", m0009_operator::STATEMENTS),
+        Plain::boxed("m0010_dead_letter_desk", m0010_dead_letter_desk::STATEMENTS),
+        Plain::boxed("m0011_client", m0011_client::STATEMENTS),
+    ]
 }
 
-/// Names of all migrations of this release, as `seaql_migrations` remembers them.
+/// Names of all migrations of this release, as every database remembers them, in one of two tables:
+/// `seaql_migrations` and `schema_expansions`.
 pub fn names() -> Vec<String> {
-    Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect()
+    all().iter().map(|migration| migration.name().to_owned()).collect()
 }
 
 /// Brings the database at `url` up to this binary's schema and returns how many migrations it ran.
@@ -82,16 +87,29 @@ pub async fn migrate(url: &str) -> Result<usize, Error> {
     options.max_connections(1).sqlx_logging(false);
     let database = Database::connect(options).await?;
     lock::session(&database).await?;
-    let outcome = apply(&database).await;
+    let outcome = apply(&database, all()).await;
     // The session ends here, and with it the lock, whatever the outcome.
     database.close().await?;
     outcome
 }
 
-async fn apply(database: &sea_orm_migration::sea_orm::DatabaseConnection) -> Result<usize, Error> {
-    let pending = Migrator::get_pending_migrations(database).await?.len();
-    if pending > 0 {
-        Migrator::up(database, None).await?;
+async fn apply(
+    database: &DatabaseConnection,
+    migrations: Vec<Box<dyn MigrationTrait>>,
+) -> Result<usize, Error> {
+    let applied = ledger::read(database, &names()).await?;
+    let mut ran = 0;
+    for migration in migrations {
+        let name = migration.name();
+        if applied.contains(name) {
+            continue;
+        }
+        let transaction = database.begin().await?;
+        migration.up(&SchemaManager::new(&transaction)).await?;
+        ledger::record(&transaction, name).await?;
+        transaction.commit().await?;
+        tracing::info!(migration = name, "the schema has been changed");
+        ran += 1;
     }
-    Ok(pending)
+    Ok(ran)
 }

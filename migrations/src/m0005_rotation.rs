@@ -20,10 +20,6 @@ impl MigrationTrait for Migration {
         }
         Ok(())
     }
-
-    fn use_transaction(&self) -> Option<bool> {
-        Some(true)
-    }
 }
 
 /// Work that one process at a time does, and until when it is that process's.

@@ -123,7 +123,7 @@ pub(super) async fn migrate_when_there(
 fn is_outage(error: &waybill_migrations::Error) -> bool {
     match error {
         waybill_migrations::Error::Database(error) => classify(error).is_outage(),
-        waybill_migrations::Error::Lock { .. } => false,
+        waybill_migrations::Error::Lock { .. } | waybill_migrations::Error::Newer(_) => false,
     }
 }
 

@@ -183,11 +183,12 @@ async fn clock(
 /// Whether the tables can be read.
 async fn schema(store: &Store, about: &str, findings: &mut Findings) -> bool {
     const MEND: &str = "`waybill migrate` brings it up to date";
-    let sql = "SELECT version FROM seaql_migrations";
-    let Ok(rows) = store.query(sql, Vec::new()).await else {
+    let Ok(mut rows) = store.query("SELECT version FROM seaql_migrations", Vec::new()).await else {
         findings.bad(about, "it has no tables of Waybill", "`waybill migrate` makes them");
         return false;
     };
+    // Not there before the first release that has it.
+    rows.extend(store.query("SELECT version FROM schema_expansions", Vec::new()).await.unwrap_or_default());
     let there: BTreeSet<String> = rows.iter().filter_map(|row| row.try_get_by_index(0).ok()).collect();
     let known: BTreeSet<String> = waybill_migrations::names().into_iter().collect();
     let list = |names: &mut dyn Iterator<Item = &String>| names.cloned().collect::<Vec<_>>().join(", ");
