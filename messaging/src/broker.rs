@@ -26,7 +26,7 @@ use crate::{
     health::{Health, Status},
     management::Management,
     queues,
-    topology::{self, Difference, Look, Queue, Topology},
+    topology::{self, Difference, Look, Queue, QueueSpec, Topology},
 };
 
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,13 +107,10 @@ impl Broker {
         })
     }
 
-    /// Says that the consumer of a queue takes packs, where that is ours to declare and it is we who consume it.
-    pub(crate) async fn bind_packed(&self, channel: &Channel, queue: Queue) -> Result<(), String> {
+    /// The queue of a consumer that may ask for packs: where that is ours to declare and it is we who consume it.
+    pub(crate) fn packs(&self, queue: Queue) -> Option<QueueSpec> {
         let spec = self.settings.topology.spec(queue, false);
-        if spec.external || !self.settings.declare {
-            return Ok(());
-        }
-        in_time("bind for packs", spec.bind_packed(channel)).await
+        (self.settings.declare && !spec.external).then_some(spec)
     }
 
     /// Whether a queue answers, asked over a connection of its own.

@@ -8,6 +8,7 @@ mod apply;
 mod arrived;
 mod batch;
 mod bury;
+mod roll;
 
 use std::{
     sync::{
@@ -27,8 +28,8 @@ use lapin::{
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::arrived::Batch;
 pub use self::bury::BuryBrokerLetters;
+use self::{arrived::Batch, roll::Roll};
 use crate::{
     Envelope, Failure, Store, StoreError, TraceContext, Tx,
     backoff::Backoff,
@@ -42,6 +43,10 @@ use crate::{
 };
 
 const PAUSE: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(5) };
+/// How long the last consumer that reads packs goes on handling what is there when it is told to stop.
+const LAST: Duration = Duration::from_secs(3);
+/// When nothing has come for so long, nothing is there.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// A message that has been parsed and is new to its consumer.
 #[derive(Debug)]
@@ -189,16 +194,18 @@ impl<H: Handler> Consumer<H> {
             // Again, because the queue may be what broke the last channel.
             self.broker.ensure(&channel, queue, dead).await?;
         }
-        if !dead {
-            self.broker.bind_packed(&channel, queue).await?;
-        }
         self.has_leader().await?;
+        let roll = if dead { None } else { Roll::join(&self.broker, link, &self.store, queue).await };
         let (prefetch, own) = (self.settings.prefetch, BasicQosOptions { global: false });
         in_time("set the prefetch", channel.basic_qos(prefetch, own)).await?;
         let tag = short(&format!("waybill.{}.{}", self.settings.part, uuid::Uuid::now_v7()));
         let (queue, options) = (short(&self.queue_name()), BasicConsumeOptions::default());
         let consuming = channel.basic_consume(queue, tag.clone(), options, FieldTable::default());
         let mut deliveries = self.subscribed(consuming).await?;
+        let called = match roll {
+            Some(roll) => Some(roll.start().await),
+            None => None,
+        };
         self.health.set(self.settings.part, Status::Up);
         *failures = 0;
         let idle = Backoff { first: self.settings.idle, most: self.settings.idle }.delay(1);
@@ -210,25 +217,68 @@ impl<H: Handler> Consumer<H> {
                 next = deliveries.next() => next,
                 () = sleep(idle) => break End::Idle,
             };
-            let mut batch = Batch::of(delivery(next)?);
-            let mut over = Ok(());
-            while batch.messages.len() < self.settings.batch
-                && let Some(next) = deliveries.next().now_or_never()
-            {
-                match delivery(next) {
-                    Ok(delivery) => batch.add(delivery),
-                    // Said once and never again: whoever asked for more would wait for ever.
-                    Err(reason) => {
-                        over = Err(reason);
-                        break;
-                    }
+            self.take(&channel, next, &mut deliveries, stop).await?;
+        };
+        match (&end, called) {
+            (End::Stopped, Some(called)) => {
+                let waiting = called.leave().await;
+                self.finish(&channel, &mut deliveries, waiting, stop).await?;
+                self.leave(&channel, tag).await;
+            }
+            // Still on the roll meanwhile.
+            (_, called) => {
+                self.leave(&channel, tag).await;
+                drop(called);
+            }
+        }
+        Ok(end)
+    }
+
+    /// Handles a delivery with those that are there already, and says how many they were. `Err`: the channel is of no
+    /// use any more.
+    async fn take(
+        &self,
+        channel: &Channel,
+        next: Option<Result<Delivery, lapin::Error>>,
+        deliveries: &mut lapin::Consumer,
+        stop: &CancellationToken,
+    ) -> Result<u32, String> {
+        let mut batch = Batch::of(delivery(next)?);
+        let mut over = Ok(());
+        while batch.messages.len() < self.settings.batch
+            && let Some(next) = deliveries.next().now_or_never()
+        {
+            match delivery(next) {
+                Ok(delivery) => batch.add(delivery),
+                // Said once and never again: whoever asked for more would wait for ever.
+                Err(reason) => {
+                    over = Err(reason);
+                    break;
                 }
             }
-            self.handle(&channel, batch, stop).await?;
-            over?;
-        };
-        self.leave(&channel, tag).await;
-        Ok(end)
+        }
+        let taken = batch.deliveries;
+        self.handle(channel, batch, stop).await?;
+        over.map(|()| taken)
+    }
+
+    /// Handles what may hold packs that nobody after this consumer can read: what is here and `waiting` messages more.
+    async fn finish(
+        &self,
+        channel: &Channel,
+        deliveries: &mut lapin::Consumer,
+        waiting: Option<u32>,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        let Some(waiting) = waiting else { return Ok(()) };
+        let until = Instant::now() + LAST;
+        let mut left = waiting.saturating_add(self.settings.prefetch.into());
+        while left > 0 && Instant::now() < until {
+            let Ok(next) = timeout(QUIET, deliveries.next()).await else { break };
+            left = left.saturating_sub(self.take(channel, next, deliveries, stop).await?);
+        }
+        roll::take_apart(&self.store, self.settings.queue).await;
+        Ok(())
     }
 
     /// The broker has just answered on this channel: when it is silent now, it is the queue that has nobody.

@@ -3,11 +3,13 @@
 
 pub mod desk;
 mod resolve;
+mod take_apart;
 
 use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
 
 pub use self::resolve::{Take, edit, replay, resolve};
+pub(crate) use self::take_apart::TakeApart;
 use crate::{Envelope, Store, StoreError, Timestamp, Tx, classify};
 
 /// Why a message died.

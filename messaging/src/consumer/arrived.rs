@@ -18,13 +18,14 @@ pub(super) struct Arrived {
 /// The messages of deliveries that are acknowledged together.
 pub(super) struct Batch {
     pub(super) messages: Vec<Arrived>,
+    pub(super) deliveries: u32,
     /// Tag of the last delivery.
     pub(super) last: u64,
 }
 
 impl Batch {
     pub(super) fn of(delivery: Delivery) -> Self {
-        let mut batch = Self { messages: Vec::new(), last: delivery.delivery_tag };
+        let mut batch = Self { messages: Vec::new(), deliveries: 0, last: delivery.delivery_tag };
         batch.add(delivery);
         batch
     }
@@ -33,6 +34,7 @@ impl Batch {
     /// knows.
     pub(super) fn add(&mut self, mut delivery: Delivery) {
         self.last = delivery.delivery_tag;
+        self.deliveries += 1;
         let packed = pack::is_pack(&delivery).then(|| pack::unpack(Bytes::copy_from_slice(&delivery.data)));
         if let Some(envelopes) = packed.flatten() {
             self.messages.extend(envelopes.into_iter().map(|envelope| arrived(&delivery, envelope, true)));

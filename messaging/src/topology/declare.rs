@@ -66,18 +66,21 @@ impl QueueSpec {
         for binding in &self.bindings {
             binding.bind(channel).await?;
         }
-        if self.external {
-            for binding in &self.packed {
-                binding.unbind(channel).await?;
-            }
+        if self.external { self.unbind_packed(channel).await } else { Ok(()) }
+    }
+
+    /// Says that its consumers take packs.
+    pub(crate) async fn bind_packed(&self, channel: &Channel) -> Result<(), lapin::Error> {
+        for binding in &self.packed {
+            binding.bind(channel).await?;
         }
         Ok(())
     }
 
-    /// Says that its consumer takes packs.
-    pub(crate) async fn bind_packed(&self, channel: &Channel) -> Result<(), lapin::Error> {
+    /// Says that it gets none.
+    pub(crate) async fn unbind_packed(&self, channel: &Channel) -> Result<(), lapin::Error> {
         for binding in &self.packed {
-            binding.bind(channel).await?;
+            binding.unbind(channel).await?;
         }
         Ok(())
     }

@@ -143,7 +143,8 @@ impl TestBroker {
 
     /// Deletes everything of this test and says goodbye.
     pub async fn clean(self) {
-        for queue in QUEUES {
+        let readers = QUEUES.map(|queue| format!("{queue}.readers"));
+        for queue in QUEUES.into_iter().chain(readers.iter().map(String::as_str)) {
             let deleting = self.channel.queue_delete(self.name(queue).into(), QueueDeleteOptions::default());
             let _ = deleting.await;
         }

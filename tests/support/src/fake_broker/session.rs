@@ -230,7 +230,11 @@ impl Session {
 
     fn subscribe(&self, channel: u16, consume: &basic::Consume) {
         let (tag, queue) = (consume.consumer_tag.to_string(), consume.queue.to_string());
-        let _ = self.shared.subscriptions.send(Subscription { line: self.line.clone(), channel, tag, queue });
+        let subscription = Subscription { line: self.line.clone(), channel, tag, queue };
+        if subscription.queue.ends_with(".readers") {
+            return subscription.accept();
+        }
+        let _ = self.shared.subscriptions.send(subscription);
     }
 
     /// Adds to the message that is under way on a channel, and passes it on when it is whole.
