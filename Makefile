@@ -28,6 +28,7 @@ down: ## stop what `make up` started
 
 test: ## run every test against real servers
 	@deploy/scripts/python.sh >/dev/null || true # says so where the tests with Python are SKIPPED
+	@deploy/scripts/previous.sh >/dev/null || test $$? = 3 # and so where that of an upgrade is
 	@if $(call have,cargo-nextest); then runner="nextest run"; else runner="test --lib --bins --tests"; fi; \
 	set -x; deploy/scripts/with-services.sh --rabbitmq --postgres -- cargo $$runner --workspace --features waybill/fault-points --locked
 	cargo test --doc --workspace --locked

@@ -70,6 +70,12 @@ impl Program {
         Self { log: Some(file), ..self }
     }
 
+    /// The same by another binary.
+    #[must_use]
+    pub fn by(self, binary: impl AsRef<Path>) -> Self {
+        Self { binary: binary.as_ref().to_owned(), ..self }
+    }
+
     /// The same at addresses of its own, to run at the same time.
     #[must_use]
     pub fn beside(&self) -> Self {
