@@ -143,7 +143,7 @@ async fn a_database_that_is_away_is_named_and_the_rest_is_looked_at_all_the_same
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_without_permissions_and_a_harmful_policy_are_told() {
+async fn a_user_without_permissions_a_harmful_policy_and_an_alarm_are_told() {
     let (node, database) = (Node::start_with_management().await, TestDatabase::sqlite().await);
     let broker = TestBroker::at(node.url()).await;
     let program =
@@ -162,12 +162,20 @@ async fn a_user_without_permissions_and_a_harmful_policy_are_told() {
     node.ctl(&["add_user", "small", "small"]).await;
     node.ctl(&["set_permissions", "small", "^$", "^$", "^$"]).await;
     let small = node.url().replace("guest:guest@", "small:small@");
-    let small = program.set("WAYBILL_AMQP_URL", &small).set("WAYBILL_AMQP_MANAGEMENT_URL", "");
+    let small = program.clone().set("WAYBILL_AMQP_URL", &small).set("WAYBILL_AMQP_MANAGEMENT_URL", "");
     let said = Said::by(&small).await;
     assert_eq!(said.code, Some(1));
     let refused: Vec<_> =
         said.with("BAD").into_iter().filter(|what| what.contains("ACCESS_REFUSED")).collect();
     // To publish, to read each queue, and to declare each exchange and queue.
     assert_eq!(refused.len(), 1 + 8 + 3 + 8, "{refused:#?}");
+
+    node.ctl(&["set_vm_memory_high_watermark", "0"]).await;
+    // The management interface looks every few seconds.
+    let about = "has raised an alarm for its memory";
+    let raised = async || Said::by(&program).await.with("BAD").iter().any(|what| what.contains(about));
+    until("an alarm", raised).await;
+    Said::by(&program).await.says("BAD", "it takes no messages: ", "rabbitmq-diagnostics alarms");
+    node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
     broker.clean().await;
 }

@@ -38,6 +38,21 @@ pub struct Overview {
     pub rabbitmq_version: String,
 }
 
+/// A node of the broker.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub running: bool,
+    /// It has too little memory, and reads nothing from those who publish.
+    #[serde(default)]
+    pub mem_alarm: bool,
+    /// The same for its disk.
+    #[serde(default)]
+    pub disk_free_alarm: bool,
+}
+
 /// A queue as the broker has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueView {
@@ -117,6 +132,11 @@ impl Management {
     /// The broker itself. Errors: it is away or refuses.
     pub async fn overview(&self) -> Result<Overview, String> {
         self.get("overview".to_owned()).await?.ok_or_else(|| "it knows no /api/overview".to_owned())
+    }
+
+    /// Every node. Errors: the interface is away or refuses.
+    pub async fn nodes(&self) -> Result<Vec<Node>, String> {
+        self.get("nodes".to_owned()).await?.ok_or_else(|| "it knows no /api/nodes".to_owned())
     }
 
     /// A queue by its full name. Errors: the interface is away or refuses.

@@ -8,9 +8,9 @@ mod counter;
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all};
 use lapin::{
-    BasicProperties, Channel, Connection, Error, ErrorKind,
+    BasicProperties, Channel, Connection, Error, ErrorKind, Event,
     options::{
         BasicGetOptions, BasicNackOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions,
     },
@@ -101,12 +101,31 @@ pub async fn mend(server: &Server, topology: &Topology, name: &str) -> Result<St
     Ok(state)
 }
 
-/// What the broker says against publishing to the exchange of commands; `None` where it lets us, or has no such
-/// exchange. Publishes what no queue takes.
+/// Whether we may publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publishing {
+    /// Nothing stands against it, or there is no exchange to publish to.
+    Allowed,
+    /// Our user may not; what the broker said.
+    Refused(String),
+    /// Nobody can: the broker has raised an alarm and reads nothing from those who publish. What it said.
+    Blocked(String),
+}
+
+/// Publishes what no queue takes to the exchange of commands.
 ///
 /// Errors: the broker is away.
-pub async fn may_publish(server: &Server, topology: &Topology) -> Result<Option<String>, String> {
+pub async fn may_publish(server: &Server, topology: &Topology) -> Result<Publishing, String> {
     let connection = connect(server).await?;
+    let mut events = connection.events_listener();
+    let blocked = async {
+        while let Some(event) = events.next().await {
+            if let Event::ConnectionBlocked(why) = event {
+                return why;
+            }
+        }
+        std::future::pending().await
+    };
     let channel = in_time("open a channel", connection.create_channel()).await?;
     let (exchange, key) =
         (topology.exchange(Exchange::Dispatch), format!("waybill.doctor.{}", uuid::Uuid::now_v7()));
@@ -115,12 +134,16 @@ pub async fn may_publish(server: &Server, topology: &Topology) -> Result<Option<
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
         channel.basic_publish(short(&exchange), short(&key), options, &[], properties).await?.await
     };
-    let published = in_time("publish", async { Ok(publishing.await) }).await?;
+    let published = tokio::select! {
+        published = in_time("publish", async { Ok(publishing.await) }) => published?,
+        // No goodbye: nothing can be written any more.
+        why = blocked => return Ok(Publishing::Blocked(why)),
+    };
     goodbye(&connection).await;
     match published {
-        Err(error) if code(&error) == 403 => Ok(Some(error.to_string())),
+        Err(error) if code(&error) == 403 => Ok(Publishing::Refused(error.to_string())),
         Err(error) if code(&error) != 404 => Err(format!("publish: {error}")),
-        Ok(_) | Err(_) => Ok(None),
+        Ok(_) | Err(_) => Ok(Publishing::Allowed),
     }
 }
 

@@ -5,6 +5,7 @@ mod broker;
 mod certificate;
 mod database;
 mod finding;
+mod wire;
 mod work;
 
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ impl Visit {
         let mut findings = Findings::default();
         database::look(&self.config, &mut findings).await;
         broker::look(&self.config, &mut findings).await;
+        wire::look(&self.config, &mut findings);
         certificate::look(&self.entries, &mut findings);
         inbox(&self.config, &mut findings);
         let findings = findings.all();

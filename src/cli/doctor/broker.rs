@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use waybill_messaging::{
     greeting,
-    management::{Management, QueueView},
-    queues::{self, Found, State},
+    management::{Management, Node, QueueView},
+    queues::{self, Found, Publishing, State},
     topology::{self, Difference, Look, Thing},
 };
 
@@ -17,6 +17,9 @@ const OLDEST: (u32, u32) = (3, 10);
 /// Policies that throw messages away or hold them up.
 const HARMFUL: [&str; 5] =
     ["message-ttl", "expires", "max-length", "max-length-bytes", "dead-letter-strategy"];
+
+const ALARM: &str = "give its nodes memory or disk: \"The broker is full\" in docs/operations.md has the steps; \
+                     `rabbitmq-diagnostics alarms` tells which";
 
 pub(super) async fn look(config: &Config, findings: &mut Findings) {
     let about = format!("broker {}", config.amqp.url);
@@ -36,12 +39,22 @@ async fn reach(config: &Config, about: &str, findings: &mut Findings) -> Result<
     let management = serve::management(config).map_err(|error| error.to_string())?;
     let found = queues::inspect(&server, &topology).await?;
     version(config, management.as_ref(), about, findings).await;
-    if let Some(refused) = queues::may_publish(&server, &topology).await? {
-        findings.bad(
+    match queues::may_publish(&server, &topology).await? {
+        Publishing::Allowed => {}
+        Publishing::Refused(said) => {
+            let refused = Difference::Refused(said);
+            findings.bad(about, refused.what(), refused.remedy());
+        }
+        Publishing::Blocked(why) => findings.bad(
             about,
-            Difference::Refused(refused.clone()).what(),
-            Difference::Refused(refused).remedy(),
-        );
+            format!(
+                "it takes no messages: {why}. Requests are accepted all the same, and wait in the outbox"
+            ),
+            ALARM,
+        ),
+    }
+    if let Some(management) = &management {
+        nodes(management, about, findings).await;
     }
     for queue in &found {
         state(queue, findings);
@@ -103,6 +116,28 @@ async fn version(config: &Config, management: Option<&Management>, about: &str, 
         );
     } else {
         findings.ok(about, format!("RabbitMQ {version}"));
+    }
+}
+
+/// What each node lacks.
+async fn nodes(management: &Management, about: &str, findings: &mut Findings) {
+    let nodes = match management.nodes().await {
+        Ok(nodes) => nodes,
+        Err(error) => return findings.warn(about, error, "see that amqp.management_url is right"),
+    };
+    for Node { name, running, mem_alarm, disk_free_alarm } in nodes {
+        if !running {
+            findings.warn(
+                about,
+                format!("node {name} is not there"),
+                "start it (`rabbitmqctl cluster_status`)",
+            );
+        }
+        for (alarm, what) in [(mem_alarm, "memory"), (disk_free_alarm, "disk")] {
+            if alarm {
+                findings.bad(about, format!("node {name} has raised an alarm for its {what}"), ALARM);
+            }
+        }
     }
 }
 
