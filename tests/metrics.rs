@@ -9,7 +9,8 @@ use lapin::{
     options::{QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use waybill_proto::v1::DispatchRequested;
+use waybill_gateway::auth::hash_of;
+use waybill_proto::v1::{DispatchRequested, ListDispatchesRequest, WatchDispatchRequest};
 use waybill_test_support::{
     Process, Proxy, Rig, TestBroker, TestDatabase, Way,
     client::{Client, refused_by_dispatch, request, run_to_end},
@@ -33,6 +34,7 @@ on_both_databases!(
 
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
 const REQUESTS: &str = "waybill_gateway_requests_total";
+const TURNED_AWAY: &str = "waybill_gateway_turned_away_total";
 const DELIVERIES: &str = "waybill_consumer_messages_total";
 const PUBLICATIONS: &str = "waybill_relay_publications_total";
 
@@ -73,6 +75,9 @@ async fn every_counter_is_there_at_0_before_anything_happens(database: TestDatab
     for outcome in ["accepted", "duplicate", "refused", "overloaded", "failed"] {
         scrape.value(REQUESTS, &[("outcome", outcome)]);
     }
+    for reason in ["authentication", "scope", "rate", "in_flight", "load", "keys"] {
+        scrape.value(TURNED_AWAY, &[("reason", reason)]);
+    }
     for outcome in ["confirmed", "returned", "unknown", "rejected", "unpublishable"] {
         scrape.value(PUBLICATIONS, &[("outcome", outcome)]);
     }
@@ -107,6 +112,61 @@ async fn every_outcome_of_a_request_is_counted(database: TestDatabase) {
     assert!(scrape.value("waybill_gateway_commit_size_count", &[]) >= 4.0);
     rig.database.execute("ALTER TABLE elsewhere RENAME TO dispatches").await;
     rig.stop().await;
+}
+
+/// A call of the client that has this token.
+fn call<T>(token: &str, message: T) -> tonic::Request<T> {
+    let mut call = tonic::Request::new(message);
+    call.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    call
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_that_is_turned_away_is_counted_by_its_reason() {
+    let (database, broker, folder) =
+        (TestDatabase::sqlite().await, TestBroker::new().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("clients.toml");
+    let client = |name: &str, scopes: &str, limit: &str| {
+        let hash = hash_of(name).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        format!("[[client]]\nname = '{name}'\ntoken_sha256 = ['{hash}']\nscopes = {scopes}\n{limit}\n")
+    };
+    let clients =
+        [client("shop", "['submit', 'read']", "in_flight = 1"), client("screen", "['read']", "rate = 1")];
+    std::fs::write(&file, clients.concat()).unwrap();
+    let program = program(WAYBILL, &database, &broker)
+        .set("WAYBILL_AUTH_CLIENTS_FILE", file.to_str().unwrap())
+        .set("WAYBILL_ROLES", "gateway,relay");
+    let process = program.start().await;
+    let gateway = || program.client();
+    assert!(ask(&gateway(), request("m-1")).await.is_err(), "no token");
+    let wrong = gateway().request_dispatch(call("nobody", request("m-1"))).await;
+    assert!(wrong.is_err(), "a wrong token");
+    let receipt = gateway().request_dispatch(call("shop", request("m-1"))).await.unwrap().into_inner();
+    assert!(gateway().request_dispatch(call("screen", request("m-2"))).await.is_err(), "may read only");
+    let watched = || WatchDispatchRequest { dispatch_id: receipt.dispatch_id.clone(), after_version: 0 };
+    // Nobody moves it, so that the stream stays.
+    let _stream = gateway().watch_dispatch(call("shop", watched())).await.unwrap();
+    assert!(gateway().watch_dispatch(call("shop", watched())).await.is_err(), "one at a time");
+    let listed = || call("screen", ListDispatchesRequest::default());
+    let mut listings = 0;
+    // In the same second sooner or later.
+    while gateway().list_dispatches(listed()).await.is_ok() {
+        listings += 1;
+        assert!(listings < 1_000, "one a second");
+    }
+    let scrape = process.scrape().await;
+    for (reason, count) in [
+        ("authentication", "2"),
+        ("scope", "1"),
+        ("in_flight", "1"),
+        ("rate", "1"),
+        ("load", "0"),
+        ("keys", "0"),
+    ] {
+        assert_eq!(scrape.text(TURNED_AWAY, &[("reason", reason)]), count, "{reason}");
+    }
+    assert!(process.terminate().await.status.success());
+    broker.clean().await;
 }
 
 async fn every_outcome_of_a_delivery_is_counted(database: TestDatabase) {

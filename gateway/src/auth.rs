@@ -20,7 +20,7 @@ use std::{net::IpAddr, sync::Arc};
 use http::{Extensions, HeaderMap};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 pub(crate) use self::{caller::Caller, limit::Place};
 pub use self::{
@@ -37,6 +37,7 @@ use self::{
     seen::Seen,
     table::{Key, Table},
 };
+use crate::metrics::{Reason, TurnedAway};
 
 /// Judges every call of a gateway.
 pub(crate) struct Auth {
@@ -46,6 +47,7 @@ pub(crate) struct Auth {
     seen: Seen,
     /// Limits of those who are not in the configuration by name.
     limits: Table,
+    turned_away: Arc<TurnedAway>,
     /// For everybody, where nobody has to say who they are and addresses have no limits.
     nobody: Option<Arc<Caller>>,
 }
@@ -54,12 +56,14 @@ impl Auth {
     pub(crate) fn new(settings: Settings) -> Self {
         let is_on = settings.authenticates();
         let limit = if is_on { settings.client_limit } else { settings.address_limit };
+        let turned_away = Arc::new(TurnedAway::new());
         Self {
             nobody: (!is_on).then(|| Arc::new(Caller::nobody(None))),
-            known: Known::new(settings.clients, settings.client_limit),
+            known: Known::new(settings.clients, settings.client_limit, &turned_away),
             jwt: settings.jwt.map(Jwt::new),
             seen: Seen::default(),
-            limits: Table::new(limit),
+            limits: Table::new(limit, &turned_away),
+            turned_away,
         }
     }
 
@@ -83,6 +87,27 @@ impl Auth {
         if let Some(nobody) = &self.nobody {
             return Ok(self.at_address(extensions).unwrap_or_else(|| Arc::clone(nobody)));
         }
+        let judged = self.judge(path, headers, extensions).await;
+        judged.inspect_err(|status| {
+            self.turned_away.count(match status.code() {
+                Code::PermissionDenied => Reason::Scope,
+                Code::Unavailable => Reason::Keys,
+                _ => Reason::Authentication,
+            });
+        })
+    }
+
+    /// Counts a call that finds all places taken.
+    pub(crate) fn is_full(&self) {
+        self.turned_away.count(Reason::Load);
+    }
+
+    async fn judge(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Arc<Caller>, Status> {
         let caller = match token::of(headers)? {
             Some(token) => self.with_token(token).await?,
             None => self.with_certificate(extensions)?,

@@ -99,7 +99,7 @@ where
         let caller = auth.admit(request.uri().path(), request.headers(), request.extensions()).await?;
         trace::called_by(&span, &caller);
         let place = caller.enter(is_stream)?;
-        let permit = admission.enter(is_stream)?;
+        let permit = admission.enter(is_stream).inspect_err(|_| auth.is_full())?;
         let arrived = deadline::arrived(&request);
         let deadline = deadline::take(request.headers_mut(), arrived)?;
         let places = Some(Arc::new((permit, place)));

@@ -70,6 +70,52 @@ impl Metrics {
     }
 }
 
+/// Why a call, or a message of a stream, was turned away before anybody looked at what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// It did not say who makes it, or not so that it could be believed.
+    Authentication,
+    /// Its caller may not do that.
+    Scope,
+    /// Its caller makes too many a second.
+    Rate,
+    /// Its caller has too many in flight.
+    InFlight,
+    /// All callers together have.
+    Load,
+    /// The keys by which to judge its token are not there.
+    Keys,
+}
+
+/// Calls that were turned away.
+#[derive(Debug)]
+pub(crate) struct TurnedAway(Outcomes<6>);
+
+impl TurnedAway {
+    pub(crate) fn new() -> Self {
+        let meter = meter();
+        let counter = meter
+            .u64_counter("waybill.gateway.turned_away")
+            .with_description(
+                "Calls, and messages of streams, that were turned away before they were looked at",
+            )
+            .with_unit("{call}");
+        let names = ["authentication", "scope", "rate", "in_flight", "load", "keys"];
+        Self(Outcomes::new(counter.build(), "reason", names, &[]))
+    }
+
+    pub(crate) fn count(&self, reason: Reason) {
+        self.0.add(match reason {
+            Reason::Authentication => [1, 0, 0, 0, 0, 0],
+            Reason::Scope => [0, 1, 0, 0, 0, 0],
+            Reason::Rate => [0, 0, 1, 0, 0, 0],
+            Reason::InFlight => [0, 0, 0, 1, 0, 0],
+            Reason::Load => [0, 0, 0, 0, 1, 0],
+            Reason::Keys => [0, 0, 0, 0, 0, 1],
+        });
+    }
+}
+
 /// How a connection came in, or did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {

@@ -10,6 +10,7 @@ use super::{
     scope::Scopes,
     token::{self, HashedToken},
 };
+use crate::metrics::TurnedAway;
 
 /// All of them.
 pub(super) struct Known {
@@ -29,7 +30,7 @@ pub(super) struct Entry {
 
 impl Known {
     /// `limit`: of those who have none of their own.
-    pub(super) fn new(clients: Vec<Client>, limit: Limit) -> Self {
+    pub(super) fn new(clients: Vec<Client>, limit: Limit, turned_away: &Arc<TurnedAway>) -> Self {
         let mut known = Self {
             clients: Vec::new(),
             tokens: Vec::new(),
@@ -40,7 +41,7 @@ impl Known {
             known.tokens.extend(client.tokens.iter().map(|hash| (*hash, index)));
             known.certificates.extend(client.certificates.iter().map(|name| (name.clone(), index)));
             known.names.insert(client.name.clone(), index);
-            known.clients.push(Entry::new(client, limit));
+            known.clients.push(Entry::new(client, limit, turned_away));
         }
         known
     }
@@ -64,8 +65,8 @@ impl Known {
 }
 
 impl Entry {
-    fn new(client: Client, limit: Limit) -> Self {
-        let limits = Arc::new(Limits::new(client.limit.unwrap_or(limit)));
+    fn new(client: Client, limit: Limit, turned_away: &Arc<TurnedAway>) -> Self {
+        let limits = Arc::new(Limits::new(client.limit.unwrap_or(limit), turned_away));
         let caller =
             Caller::new(client.name.clone(), client.scopes, client.own_only, Some(Arc::clone(&limits)));
         Self { client, limits, caller: Arc::new(caller) }
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn a_certificate_is_of_the_one_client_that_its_names_name() {
         let clients = vec![client("a", &["cn:a", "dns:a.example"]), client("b", &["cn:b"])];
-        let known = Known::new(clients, Limit::default());
+        let known = Known::new(clients, Limit::default(), &Arc::new(TurnedAway::new()));
         let of = |names: &[&str]| {
             let names: Vec<CertificateName> = names.iter().map(|name| name.parse().unwrap()).collect();
             known.with_certificate(&names).map(|caller| caller.name().to_owned())

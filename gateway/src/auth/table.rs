@@ -11,6 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::limit::{Limit, Limits};
+use crate::metrics::TurnedAway;
 
 /// Clients told apart, at most.
 const MOST: usize = 16_384;
@@ -38,6 +39,7 @@ impl Key {
 
 pub(super) struct Table {
     limit: Limit,
+    turned_away: Arc<TurnedAway>,
     entries: Mutex<Entries>,
     /// For all who find no place.
     crowd: Arc<Limits>,
@@ -55,8 +57,9 @@ struct Entry {
 }
 
 impl Table {
-    pub(super) fn new(limit: Limit) -> Self {
-        Self { limit, entries: Mutex::default(), crowd: Arc::new(Limits::new(limit)) }
+    pub(super) fn new(limit: Limit, turned_away: &Arc<TurnedAway>) -> Self {
+        let crowd = Arc::new(Limits::new(limit, turned_away));
+        Self { limit, turned_away: Arc::clone(turned_away), entries: Mutex::default(), crowd }
     }
 
     pub(super) fn is_without_limit(&self) -> bool {
@@ -77,7 +80,7 @@ impl Table {
         if entries.of.len() >= MOST && !entries.make_room(now) {
             return Arc::clone(&self.crowd);
         }
-        let limits = Arc::new(Limits::new(self.limit));
+        let limits = Arc::new(Limits::new(self.limit, &self.turned_away));
         entries.of.insert(key, Entry { limits: Arc::clone(&limits), last: now });
         limits
     }
@@ -103,7 +106,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        Table::new(Limit { rate: None, in_flight: NonZeroU32::new(1) })
+        Table::new(Limit { rate: None, in_flight: NonZeroU32::new(1) }, &Arc::new(TurnedAway::new()))
     }
 
     fn key(n: usize) -> Key {
