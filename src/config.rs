@@ -3,7 +3,7 @@
 //! that names the key, the value, its source and what is allowed.
 
 mod auth;
-mod clients;
+pub(crate) mod clients;
 #[cfg(test)]
 mod deployed;
 mod error;

@@ -4,6 +4,7 @@
 //! says `NOT_SERVING`, intake closes and finishes what it took, consumers finish their batch and give the
 //! rest back, the relay empties its window, connections close; all within the drain time-out.
 
+mod clients;
 mod database;
 mod http;
 mod lag;

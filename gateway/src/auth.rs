@@ -15,10 +15,14 @@ mod seen;
 mod table;
 mod token;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use http::{Extensions, HeaderMap};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -41,7 +45,11 @@ use crate::metrics::{Reason, TurnedAway};
 
 /// Judges every call of a gateway.
 pub(crate) struct Auth {
-    known: Known,
+    known: RwLock<Arc<Known>>,
+    /// For each client that has none of its own.
+    client_limit: Limit,
+    /// What the known clients are from now on.
+    clients: Option<watch::Receiver<Vec<Client>>>,
     jwt: Option<Jwt>,
     /// JWTs that were found good, so that a signature is checked once and not at every call.
     seen: Seen,
@@ -53,13 +61,16 @@ pub(crate) struct Auth {
 }
 
 impl Auth {
-    pub(crate) fn new(settings: Settings) -> Self {
+    /// `clients`: those of the settings again, whenever they change.
+    pub(crate) fn new(settings: Settings, clients: Option<watch::Receiver<Vec<Client>>>) -> Self {
         let is_on = settings.authenticates();
         let limit = if is_on { settings.client_limit } else { settings.address_limit };
         let turned_away = Arc::new(TurnedAway::new());
         Self {
             nobody: (!is_on).then(|| Arc::new(Caller::nobody(None))),
-            known: Known::new(settings.clients, settings.client_limit, &turned_away),
+            known: RwLock::new(Arc::new(Known::new(settings.clients, settings.client_limit, &turned_away))),
+            client_limit: settings.client_limit,
+            clients,
             jwt: settings.jwt.map(Jwt::new),
             seen: Seen::default(),
             limits: Table::new(limit, &turned_away),
@@ -67,12 +78,28 @@ impl Auth {
         }
     }
 
-    /// Reads the keys of JWTs again and again, until `stop`.
+    /// Reads the keys of JWTs again and again, and follows what becomes of the clients, until `stop`.
     pub(crate) async fn run(&self, stop: &CancellationToken) {
-        if let Some(jwt) = &self.jwt {
-            // Ends with `stop` only.
-            let _ = stop.run_until_cancelled(jwt.keep()).await;
+        let keys = async {
+            if let Some(jwt) = &self.jwt {
+                jwt.keep().await;
+            }
+        };
+        stop.run_until_cancelled(async { tokio::join!(keys, self.follow()) }).await;
+    }
+
+    /// Exchanges the clients all at once: a call is judged by the old ones or by the new ones.
+    async fn follow(&self) {
+        let Some(mut clients) = self.clients.clone() else { return };
+        while clients.changed().await.is_ok() {
+            let next = Known::new(clients.borrow_and_update().clone(), self.client_limit, &self.turned_away);
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            *known = Arc::new(next.after(&known));
         }
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Who makes this call, if they may.
@@ -124,28 +151,29 @@ impl Auth {
 
     async fn with_token(&self, token: &str) -> Result<Arc<Caller>, Status> {
         let hash: HashedToken = Sha256::digest(token).into();
-        if let Some(caller) = self.known.with_token(&hash) {
+        let known = self.known();
+        if let Some(caller) = known.with_token(&hash) {
             return Ok(caller);
         }
         let Some(jwt) = self.jwt.as_ref().filter(|_| jwt::looks_like_one(token)) else {
             return Err(unauthenticated("the token is not known"));
         };
-        let edition = jwt.edition();
+        let edition = (jwt.edition(), known.edition());
         if let Some(caller) = self.seen.get(edition, &hash) {
             return Ok(caller);
         }
         let verified = jwt.verify(token).await?;
         let until = verified.until;
-        let caller = self.of_issuer(jwt, verified)?;
+        let caller = self.of_issuer(jwt, &known, verified)?;
         self.seen.put(edition, hash, Arc::clone(&caller), until);
         Ok(caller)
     }
 
     /// The client that a JWT names. One of the configuration's only if it says so: whoever may choose a
     /// subject at the issuer must not become a client that has other credentials.
-    fn of_issuer(&self, jwt: &Jwt, verified: jwt::Verified) -> Result<Arc<Caller>, Status> {
+    fn of_issuer(&self, jwt: &Jwt, known: &Known, verified: jwt::Verified) -> Result<Arc<Caller>, Status> {
         let jwt::Verified { name, scopes, .. } = verified;
-        let Some(known) = self.known.named(&name) else {
+        let Some(known) = known.named(&name) else {
             let limits = self.limits.of(Key::Name(name.clone()));
             return Ok(Arc::new(Caller::new(name, scopes, jwt.own_only(), Some(limits))));
         };
@@ -158,7 +186,7 @@ impl Auth {
         let certificate = certificate::of(extensions).ok_or_else(|| {
             unauthenticated("no credentials: send `authorization: Bearer <token>`, or a client certificate")
         })?;
-        self.known.with_certificate(certificate.names()).ok_or_else(|| {
+        self.known().with_certificate(certificate.names()).ok_or_else(|| {
             unauthenticated("the client certificate does not name one client that is known here")
         })
     }

@@ -40,6 +40,7 @@ pub struct Gateway {
     health: Health,
     desk: Desk,
     auth: auth::Settings,
+    clients: Option<watch::Receiver<Vec<auth::Client>>>,
     ready: Option<watch::Receiver<bool>>,
 }
 
@@ -49,7 +50,7 @@ impl Gateway {
     pub fn new(settings: Settings, store: Store, definitions: Definitions, health: Health) -> Self {
         let desk = Desk::new(vec![("common", store.clone())], settings.inbox_retention);
         let auth = auth::Settings::default();
-        Self { settings, store, definitions, health, desk, auth, ready: None }
+        Self { settings, store, definitions, health, desk, auth, clients: None, ready: None }
     }
 
     /// Names every database that has dead letters; without it that is the gateway's own, `common`.
@@ -63,6 +64,13 @@ impl Gateway {
     #[must_use]
     pub fn guarded_by(mut self, auth: auth::Settings) -> Self {
         self.auth = auth;
+        self
+    }
+
+    /// Takes the clients from `clients` whenever they change. Without it they stay those of [`Gateway::guarded_by`].
+    #[must_use]
+    pub fn following(mut self, clients: Option<watch::Receiver<Vec<auth::Client>>>) -> Self {
+        self.clients = clients;
         self
     }
 
@@ -102,7 +110,7 @@ impl Gateway {
             health: self.health.clone(),
             desk: self.desk.clone(),
         };
-        let auth = Arc::new(Auth::new(self.auth));
+        let auth = Arc::new(Auth::new(self.auth, self.clients));
         let (guard, stopped) = (Arc::clone(&auth), loops_stop.clone());
         tasks.spawn(async move { guard.run(&stopped).await });
         // Whoever watches over a process may always ask how it is.

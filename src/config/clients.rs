@@ -39,7 +39,18 @@ struct Entry {
 pub(super) fn read(path: &Path, limit: Limit, jwt: bool) -> Result<Vec<Client>, Vec<String>> {
     let name = path.display();
     let text = fs::read_to_string(path).map_err(|error| vec![format!("{name} cannot be read: {error}")])?;
-    let (clients, wrong) = parse(&text, limit, jwt);
+    read_text(path, &text, limit, jwt)
+}
+
+/// The same of what stands in the file.
+pub(crate) fn read_text(
+    path: &Path,
+    text: &str,
+    limit: Limit,
+    jwt: bool,
+) -> Result<Vec<Client>, Vec<String>> {
+    let name = path.display();
+    let (clients, wrong) = parse(text, limit, jwt);
     if wrong.is_empty() {
         return Ok(clients);
     }

@@ -1,7 +1,7 @@
 //! The typed configuration that the rest of the program is given. Every value is within its limits and
 //! goes with the others; nobody below this point reads the environment or a file.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use waybill_gateway::listen::Files;
 use waybill_messaging::broker::Tls;
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     /// Who may do what, and how much of it.
     pub(crate) auth: waybill_gateway::auth::Settings,
+    /// Where its clients were read, and are read again.
+    pub(crate) clients_file: Option<PathBuf>,
     pub(crate) relay: Relay,
     pub(crate) consumer: Consumer,
     /// How long a handled message is remembered.

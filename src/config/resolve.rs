@@ -41,6 +41,7 @@ pub(super) fn resolve(values: &Values) -> Result<Config, ConfigError> {
             errors.extend(problems);
             errors
         })?,
+        clients_file: get(values, "auth.clients_file")?,
         relay: relay(values)?,
         consumer: consumer(values)?,
         inbox_retention: get(values, "inbox.retention")?,

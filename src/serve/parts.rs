@@ -24,6 +24,7 @@ use waybill_saga::{
 };
 
 use super::{
+    clients::Roster,
     database::{self, Stores},
     lag,
     readiness::Readiness,
@@ -123,6 +124,11 @@ pub(super) async fn start(
         consumers.spawn("housekeeping", keeping);
     }
     if let Some(listener) = grpc {
+        let roster = Roster::new(config).await;
+        let clients = roster.as_ref().map(Roster::subscribe);
+        if let Some(roster) = roster {
+            intake.spawn("clients", keep(roster.keep_fresh(), intake.stop.clone()));
+        }
         let gateway = Gateway::new(
             gateway_settings(config),
             stores.get(&config.database.url)?,
@@ -131,6 +137,7 @@ pub(super) async fn start(
         )
         .with_databases(stores.named(config).await?)
         .guarded_by(config.auth.clone())
+        .following(clients)
         .ready_when(readiness.watch());
         health.set("intake", Status::Up);
         let serving = gateway.serve(listener, intake.stop.clone(), config.drain_timeout);
@@ -142,6 +149,11 @@ pub(super) async fn start(
     }
     let groups = vec![intake, consumers, relaying, brokers];
     Ok(Parts { groups, stores: stores.all(), health: health.clone() })
+}
+
+/// Until `stop`.
+async fn keep(work: impl Future<Output = ()>, stop: CancellationToken) {
+    let _ = stop.run_until_cancelled(work).await;
 }
 
 /// Before anything is consumed, so that nothing moves until an operator says so.

@@ -2,6 +2,7 @@
 //! and nobody else.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
+mod clients;
 mod ports;
 mod secrets;
 mod servers;

@@ -18,6 +18,8 @@ pub(super) struct Known {
     tokens: Vec<(HashedToken, usize)>,
     certificates: HashMap<CertificateName, usize>,
     names: HashMap<String, usize>,
+    /// How often the clients have changed.
+    edition: u64,
 }
 
 /// One of them.
@@ -36,6 +38,7 @@ impl Known {
             tokens: Vec::new(),
             certificates: HashMap::new(),
             names: HashMap::new(),
+            edition: 0,
         };
         for (index, client) in clients.into_iter().enumerate() {
             known.tokens.extend(client.tokens.iter().map(|hash| (*hash, index)));
@@ -44,6 +47,15 @@ impl Known {
             known.clients.push(Entry::new(client, limit, turned_away));
         }
         known
+    }
+
+    /// The same in the place of others.
+    pub(super) fn after(self, others: &Self) -> Self {
+        Self { edition: others.edition + 1, ..self }
+    }
+
+    pub(super) fn edition(&self) -> u64 {
+        self.edition
     }
 
     pub(super) fn with_token(&self, hash: &HashedToken) -> Option<Arc<Caller>> {

@@ -18,7 +18,7 @@ fn auth() -> Auth {
         own_only: true,
         limit: None,
     };
-    Auth::new(Settings { clients: vec![client], ..Settings::default() })
+    Auth::new(Settings { clients: vec![client], ..Settings::default() }, None)
 }
 
 fn certified(name: &str) -> Extensions {
