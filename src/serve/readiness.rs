@@ -34,6 +34,12 @@ impl Readiness {
         Self { health, takes_requests, started: CancellationToken::new() }
     }
 
+    /// Of a process that has not started.
+    #[cfg(test)]
+    pub(super) fn of(health: Health) -> Self {
+        Self { health, takes_requests: true, started: CancellationToken::new() }
+    }
+
     pub(super) fn health(&self) -> &Health {
         &self.health
     }

@@ -13,8 +13,18 @@ const STILL: Duration = Duration::from_mins(1);
 
 /// Tells how the process is, at every change, and that it turns. Runs until dropped.
 pub(super) async fn tell(readiness: Readiness) {
+    tell_by(readiness, sd_notify::watchdog_enabled(), STILL, send).await;
+}
+
+/// `watchdog`: how long systemd waits for a pulse; `still`: how long the loop may before there is none.
+async fn tell_by(
+    readiness: Readiness,
+    watchdog: Option<Duration>,
+    still: Duration,
+    say: impl Fn(&NotifyState<'_>),
+) {
     let mut parts = readiness.health().subscribe();
-    let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 2);
+    let watchdog = watchdog.map(|limit| limit / 2);
     // Without a watchdog nobody waits for this.
     let mut beat = interval(watchdog.unwrap_or(Duration::from_hours(1)).max(Duration::from_millis(1)));
     let mut said = String::new();
@@ -26,14 +36,14 @@ pub(super) async fn tell(readiness: Readiness) {
             (None, None) => "ready".to_owned(),
         };
         if status != said {
-            send(&NotifyState::Status(&one_line(&status)));
+            say(&NotifyState::Status(&one_line(&status)));
             said = status;
         }
         tokio::select! {
             () = changed(&mut parts) => {}
             _ = beat.tick() => {
-                if watchdog.is_some() && readiness.health().still_for() < STILL {
-                    send(&NotifyState::Watchdog);
+                if watchdog.is_some() && readiness.health().still_for() < still {
+                    say(&NotifyState::Watchdog);
                 }
             }
         }
@@ -66,5 +76,43 @@ async fn changed<T>(parts: &mut watch::Receiver<T>) {
     if parts.changed().await.is_err() {
         // Nobody will ever say anything.
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::mpsc, time::sleep};
+    use waybill_messaging::health::{Health, Status};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_pulse_stops_while_the_process_is_stuck_and_goes_on_when_it_turns_again() {
+        let (health, still) = (Health::default(), Duration::from_millis(100));
+        let (sender, mut said) = mpsc::unbounded_channel();
+        let say = move |state: &NotifyState<'_>| drop(sender.send(state.to_string()));
+        let watchdog = Some(Duration::from_millis(2));
+        let telling = tokio::spawn(tell_by(Readiness::of(health.clone()), watchdog, still, say));
+        let is_pulse = |said: &str| said.starts_with("WATCHDOG=1");
+        health.turn();
+        while !is_pulse(&said.recv().await.unwrap()) {}
+
+        while health.still_for() < still {
+            sleep(Duration::from_millis(1)).await;
+        }
+        // Whatever was said until then is behind this.
+        health.set("database", Status::Down("stuck".to_owned()));
+        while !said.recv().await.unwrap().contains("stuck") {}
+        for round in 0..50 {
+            health.set("database", Status::Down(format!("round {round}")));
+            let told = said.recv().await.unwrap();
+            assert!(told.contains(&format!("round {round}")), "{told}");
+            // Some pulses long.
+            sleep(Duration::from_millis(3)).await;
+        }
+
+        health.turn();
+        while !is_pulse(&said.recv().await.unwrap()) {}
+        telling.abort();
     }
 }
