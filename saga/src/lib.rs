@@ -22,6 +22,7 @@ pub mod pause;
 mod persist;
 mod published;
 pub mod read;
+mod recent;
 mod retention;
 mod shell;
 

@@ -13,6 +13,7 @@ use crate::{
     metrics, parked,
     pause::{Held, Pauses, Scope},
     persist,
+    recent::Recent,
     shell::{Cause, Shell},
 };
 
@@ -34,13 +35,14 @@ pub enum Message {
 pub struct Orchestrator {
     definitions: Definitions,
     pauses: Pauses,
+    recent: Recent,
 }
 
 impl Orchestrator {
     /// An orchestrator of these definitions.
     pub fn new(definitions: Definitions) -> Self {
         metrics::begin();
-        Self { definitions, pauses: Pauses::default() }
+        Self { definitions, pauses: Pauses::default(), recent: Recent::default() }
     }
 
     /// What it runs.
@@ -98,13 +100,24 @@ impl Handler for Orchestrator {
         // What begins is not there yet; if it is, its insert says so.
         let is_there =
             |r: &&&Received<Message>| !tx.is_optimistic() || !matches!(r.message, Message::Begin(_));
-        let ids: BTreeSet<&str> =
+        let mut ids: BTreeSet<&str> =
             batch.iter().filter(is_there).map(|r| r.envelope.correlation_id.as_str()).collect();
+        let mut remembered = Vec::new();
+        if tx.is_optimistic() {
+            remembered = self.recent.take(ids.iter().copied());
+            remembered.iter().for_each(|instance| _ = ids.remove(instance.dispatch_id.as_str()));
+        }
         let loaded = persist::load(tx, ids.into_iter()).await?;
-        let mut shell = Shell::new(&self.definitions, loaded.into_values());
+        let mut shell = Shell::new(&self.definitions, loaded.into_values()).with_remembered(remembered);
         for received in batch {
             self.step(&mut shell, &held, received, tx)?;
         }
+        // That there is nothing to do for a message has to be read, because no version guards it.
+        if shell.has_idle_memories() {
+            return Err(StoreError::Conflict("an instance may have moved on meanwhile".to_owned()));
+        }
+        let (recent, moved) = (self.recent.clone(), shell.moved());
+        tx.after_commit(move || recent.keep(moved));
         shell.store(tx);
         Ok(vec![Outcome::default(); batch.len()])
     }

@@ -52,6 +52,8 @@ struct Held {
     write: Write,
     /// Its last recorded state; none before its first.
     state: Option<InstanceState>,
+    /// Not read in this run.
+    is_remembered: bool,
 }
 
 impl<'d> Shell<'d> {
@@ -59,11 +61,33 @@ impl<'d> Shell<'d> {
     pub(crate) fn new(definitions: &'d Definitions, loaded: impl IntoIterator<Item = Instance>) -> Self {
         let held = |instance: Instance| {
             let (state, before) = (Some(instance.state), instance.version);
-            Held { instance, before, write: Write::Nothing, state }
+            Held { instance, before, write: Write::Nothing, state, is_remembered: false }
         };
         let instances = loaded.into_iter().map(|i| (i.dispatch_id.clone(), held(i))).collect();
         let (outgoing, parked, entered) = (Vec::new(), Vec::new(), Vec::new());
         Self { definitions, instances, changes: Changes::default(), outgoing, parked, entered }
+    }
+
+    /// With instances that were not read for this.
+    pub(crate) fn with_remembered(mut self, remembered: Vec<Instance>) -> Self {
+        for instance in remembered {
+            let (state, before) = (Some(instance.state), instance.version);
+            let id = instance.dispatch_id.clone();
+            let held = Held { instance, before, write: Write::Nothing, state, is_remembered: true };
+            self.instances.insert(id, held);
+        }
+        self
+    }
+
+    /// Whether nothing was done about an instance that was not read. What is done is guarded by its version.
+    pub(crate) fn has_idle_memories(&self) -> bool {
+        self.instances.values().any(|held| held.is_remembered && held.write == Write::Nothing)
+    }
+
+    /// The instances that have moved, as they stand now.
+    pub(crate) fn moved(&self) -> Vec<Instance> {
+        let moved = self.instances.values().filter(|held| held.write != Write::Nothing);
+        moved.map(|held| held.instance.clone()).collect()
     }
 
     /// The instance as it stands now.
@@ -74,8 +98,10 @@ impl<'d> Shell<'d> {
     /// Takes in a new instance.
     pub(crate) fn create(&mut self, instance: Instance, transition: Transition, cause: &Cause<'_>) {
         let dispatch_id = instance.dispatch_id.clone();
-        self.instances
-            .insert(dispatch_id.clone(), Held { instance, before: 0, write: Write::All, state: None });
+        self.instances.insert(
+            dispatch_id.clone(),
+            Held { instance, before: 0, write: Write::All, state: None, is_remembered: false },
+        );
         self.record(&dispatch_id, transition, cause);
     }
 
