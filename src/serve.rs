@@ -18,7 +18,7 @@ use std::{net::SocketAddr, process::ExitCode};
 use anyhow::Context;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
-use waybill_gateway::listen::{Certificates, Files, Limits, Listener};
+use waybill_gateway::listen::{Certificates, Files, Limits, Listener, Protocols};
 use waybill_messaging::health::Health;
 
 pub(crate) use self::parts::{management, server, topology};
@@ -98,12 +98,13 @@ pub(crate) async fn run(config: Config, metrics: Metrics) -> anyhow::Result<Exit
 async fn listen(config: &Config) -> anyhow::Result<(Listener, Option<Listener>)> {
     let handshake_timeout = config.connections.handshake_timeout;
     let limits = Limits { connections: HTTP_CONNECTIONS, handshake_timeout, opening_bytes: 0 };
-    let http = bind("http", config.http_addr, config.http_tls.as_ref(), b"http/1.1", limits).await?;
+    let http = bind("http", config.http_addr, config.http_tls.as_ref(), &[b"http/1.1"], limits).await?;
     if !config.roles.contains(&Role::Gateway) {
         return Ok((http, None));
     }
     let limits = Limits { connections: config.connections.max, opening_bytes: PREFACE.len(), ..limits };
-    let grpc = bind("grpc", config.grpc_addr, config.grpc_tls.as_ref(), b"h2", limits).await?;
+    let grpc =
+        bind("grpc", config.grpc_addr, config.grpc_tls.as_ref(), &[b"h2", b"http/1.1"], limits).await?;
     Ok((http, Some(grpc)))
 }
 
@@ -112,11 +113,11 @@ async fn bind(
     port: &'static str,
     address: SocketAddr,
     tls: Option<&Files>,
-    protocol: &'static [u8],
+    protocols: Protocols,
     limits: Limits,
 ) -> anyhow::Result<Listener> {
     let certificates = match tls {
-        Some(files) => Some(Certificates::load(files.clone(), protocol).await),
+        Some(files) => Some(Certificates::load(files.clone(), protocols).await),
         None => None,
     };
     let certificates = certificates.transpose().map_err(|error| {

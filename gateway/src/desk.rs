@@ -1,7 +1,6 @@
 //! The dead-letter desk: where the letters are, and what operators do about them. They lie in the database of
 //! the consumer that gave up, which need not be the gateway's.
 
-pub(crate) mod body;
 mod resolve;
 
 use std::{sync::Arc, time::Duration};

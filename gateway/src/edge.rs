@@ -24,14 +24,13 @@ use tracing::{Instrument, Span};
 use waybill_messaging::TraceContext;
 
 use self::admission::Admission;
-pub(crate) use self::deadline::stamp;
 use crate::{
     accept::Origin,
     auth::{Auth, Caller, Place},
 };
 
 pub(crate) type Request = http::Request<Body>;
-type Response = http::Response<Body>;
+pub(crate) type Response = http::Response<Body>;
 
 /// A gRPC service behind the edge.
 #[derive(Clone)]
@@ -93,6 +92,7 @@ async fn handle<S>(inner: S, admission: &Admission, auth: &Auth, mut request: Re
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
+    let arrived = Instant::now();
     let is_stream = admission::is_stream(request.uri().path());
     let (span, trace) = trace::begin(&request);
     let through = async {
@@ -100,7 +100,6 @@ where
         trace::called_by(&span, &caller);
         let place = caller.enter(is_stream)?;
         let permit = admission.enter(is_stream).inspect_err(|_| auth.is_full())?;
-        let arrived = deadline::arrived(&request);
         let deadline = deadline::take(request.headers_mut(), arrived)?;
         let places = Some(Arc::new((permit, place)));
         let call = Call { span: span.clone(), trace, deadline, caller, _places: places };

@@ -7,7 +7,7 @@ use tonic_types::StatusExt as _;
 use waybill_messaging::Timestamp;
 use waybill_proto::v1;
 
-use crate::{content, desk::body, page_token, request::Request};
+use crate::{content, json, page_token, request::Request};
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 const NOW_SECONDS: i64 = 1_700_000_000;
@@ -137,15 +137,15 @@ proptest! {
     #[test]
     fn any_body_is_shown_as_json_that_leads_back_to_it_or_refused_by_name(bytes in vec(any::<u8>(), 0..80), json in any::<String>()) {
         let name = v1::ReservePayment::full_name();
-        match body::to_json(&name, &bytes) {
+        match json::to_json(&name, &bytes) {
             Ok(json) => {
                 let meant = v1::ReservePayment::decode(bytes.as_slice()).unwrap();
-                let again = body::from_json(&name, &json).unwrap();
+                let again = json::from_json(&name, &json).unwrap();
                 prop_assert_eq!(v1::ReservePayment::decode(again.as_slice()).unwrap(), meant);
             }
             Err(why) => prop_assert!(why.contains(&name), "{}", why),
         }
-        if let Err(why) = body::from_json(&name, &json) {
+        if let Err(why) = json::from_json(&name, &json) {
             prop_assert!(why.contains(&name), "{}", why);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A request flows: `edge` (span, `auth`, admission, deadline) → `service` (one file per RPC) → `request`
 //! (parsed, or refused with every violation) → `accept` (group commit: row and outbox message in one
-//! transaction) → receipt. Everything else only reads: `row` and `waybill_saga::read`, put together by
+//! transaction) → receipt. What comes as HTTP and JSON (`http_json`) or from a browser (`web`) is made a call first and
+//! flows the same way. Everything else only reads: `row` and `waybill_saga::read`, put together by
 //! `view`. `reconcile` sends again what the broker may have lost.
 
 mod accept;
@@ -13,7 +14,9 @@ mod desk;
 mod edge;
 #[cfg(test)]
 mod fuzz;
+mod http_json;
 mod id;
+mod json;
 pub mod listen;
 mod metrics;
 mod page_token;
@@ -29,5 +32,6 @@ mod time;
 mod versions;
 mod view;
 mod violations;
+mod web;
 
-pub use self::{reconcile::RECONCILE_HORIZON, server::Gateway, settings::Settings};
+pub use self::{http_json::openapi, reconcile::RECONCILE_HORIZON, server::Gateway, settings::Settings};

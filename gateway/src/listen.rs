@@ -1,27 +1,24 @@
 //! What listens: the one way in for gRPC and HTTP, with TLS or without.
 //!
 //! A connection is accepted, given a place, and shakes hands in a task of its own (`accept`); what comes out is a
-//! [`Connection`], which knows its [`Peer`]. Certificates are swapped while all this runs (`certificates`).
+//! [`Connection`], which knows its [`Peer`], and is served (`serve`). Certificates are swapped while all this runs
+//! (`certificates`).
 
 mod accept;
 mod certificates;
 mod connection;
+mod serve;
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::{net::TcpListener, sync::mpsc};
-use tokio_stream::Stream;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::accept::Acceptor;
 pub use self::{
-    certificates::{Certificates, Files},
+    certificates::{Certificates, Files, Protocols},
     connection::{Connection, Peer},
+    serve::{Server, serve},
 };
 use crate::metrics::Connections;
 
@@ -68,13 +65,5 @@ impl Listener {
     /// The next connection. `None`: there will be no more.
     pub async fn accept(&mut self) -> Option<Connection> {
         self.ready.recv().await
-    }
-}
-
-impl Stream for Listener {
-    type Item = io::Result<Connection>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.ready.poll_recv(cx).map(|connection| connection.map(Ok))
     }
 }

@@ -16,9 +16,9 @@ pub(crate) const ROUTING_KEY: &str = "dispatch.requested";
 /// The longest identifier of the contract.
 pub(crate) const MAX_ID: usize = 128;
 
-const MAX_DESTINATION: usize = 32;
-const PARCELS: std::ops::RangeInclusive<i32> = 1..=10_000;
-const MINOR_UNITS: std::ops::RangeInclusive<i64> = 1..=1_000_000_000_000_000;
+pub(crate) const MAX_DESTINATION: usize = 32;
+pub(crate) const PARCELS: std::ops::RangeInclusive<i32> = 1..=10_000;
+pub(crate) const MINOR_UNITS: std::ops::RangeInclusive<i64> = 1..=1_000_000_000_000_000;
 /// Clocks differ: a client may be this far ahead of us.
 const AHEAD: Duration = Duration::from_mins(5);
 

@@ -1,17 +1,15 @@
-//! The server: what listens, in which order it stops, and every limit that tonic leaves open.
+//! The server: what it offers, and in which order it stops.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use axum::Router;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Error, Server, server::Router};
-use tower::{
-    layer::util::{Identity, Stack},
-    util::MapRequestLayer,
-};
+use tonic::service::Routes;
+use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use waybill_messaging::{Store, health::Health};
 use waybill_proto::{
     DESCRIPTORS,
@@ -23,13 +21,15 @@ use crate::{
     accept::Intake,
     auth::{self, Auth},
     desk::Desk,
-    edge::{self, Edge},
-    listen::Listener,
+    edge::Edge,
+    http_json,
+    listen::{Listener, Server, serve},
     readiness::Readiness,
     reconcile::Reconcile,
     service::{Operator, Service},
     settings::Settings,
     versions::Versions,
+    web,
 };
 
 /// The gateway of this process, before it serves.
@@ -87,12 +87,7 @@ impl Gateway {
     /// In order: health says not serving; no more connections and calls are taken and streams end; calls
     /// in flight finish; the committers empty their queue. After `drain_timeout` it returns all the same,
     /// and says so: nobody has a receipt for what was not committed by then.
-    pub async fn serve(
-        self,
-        listener: Listener,
-        stop: CancellationToken,
-        drain_timeout: Duration,
-    ) -> Result<(), Error> {
+    pub async fn serve(self, listener: Listener, stop: CancellationToken, drain_timeout: Duration) {
         let (intake_closing, loops_stop) = (CancellationToken::new(), stop.child_token());
         let tasks = TaskTracker::new();
         let service = self.start(&stop, &intake_closing, &loops_stop, &tasks);
@@ -113,10 +108,9 @@ impl Gateway {
         let auth = Arc::new(Auth::new(self.auth, self.clients));
         let (guard, stopped) = (Arc::clone(&auth), loops_stop.clone());
         tasks.spawn(async move { guard.run(&stopped).await });
-        // Whoever watches over a process may always ask how it is.
-        let router = router(&self.settings, &auth, service, operator).add_service(health_service);
-        let serving = router.serve_with_incoming_shutdown(listener, shutdown);
-        let (outcome, deadline) = drain(serving, &stop, drain_timeout).await;
+        let router = router(&self.settings, &auth, service, operator, health_service);
+        let serving = serve(listener, Server::new(&self.settings, router), shutdown);
+        let deadline = drain(serving, &stop, drain_timeout).await;
         intake_closing.cancel();
         loops_stop.cancel();
         tasks.close();
@@ -126,7 +120,6 @@ impl Gateway {
                 "stopped before the queue was empty; its requests have no receipt"
             );
         }
-        outcome
     }
 
     /// Starts the loops behind the calls. They end by `loops_stop`, the committers by `intake_closing`.
@@ -153,51 +146,44 @@ impl Gateway {
     }
 }
 
-/// Waits for `serving` to end, after `stop` no longer than until the deadline, which it returns as well.
+/// Waits for `serving` to end, after `stop` no longer than until the deadline, which it returns.
 /// A connection that never says what it wants would hold the drain up for ever (hyper#4170).
-async fn drain(
-    serving: impl Future<Output = Result<(), Error>>,
-    stop: &CancellationToken,
-    timeout: Duration,
-) -> (Result<(), Error>, Instant) {
+async fn drain(serving: impl Future<Output = ()>, stop: &CancellationToken, timeout: Duration) -> Instant {
     let mut serving = pin!(serving);
     tokio::select! {
-        outcome = &mut serving => return (outcome, Instant::now() + timeout),
+        () = &mut serving => return Instant::now() + timeout,
         () = stop.cancelled() => {}
     }
     let deadline = Instant::now() + timeout;
-    let outcome = timeout_at(deadline, serving).await.unwrap_or_else(|_| {
+    if timeout_at(deadline, serving).await.is_err() {
         tracing::warn!(?timeout, "connections were still open when the time to drain was up");
-        Ok(())
-    });
-    (outcome, deadline)
+    }
+    deadline
 }
 
-type Stamp = MapRequestLayer<fn(edge::Request) -> edge::Request>;
-
+/// Everything that the port offers.
 fn router(
     settings: &Settings,
     auth: &Arc<Auth>,
     service: Service,
     operator: Operator,
-) -> Router<Stack<Stamp, Identity>> {
-    let gateway = DispatchGatewayServer::new(service).max_decoding_message_size(settings.max_message_bytes);
-    let operator =
-        DispatchOperatorServer::new(operator).max_decoding_message_size(settings.max_message_bytes);
-    let server = match settings.max_connection_age {
-        Some(age) => Server::builder().max_connection_age(age),
-        None => Server::builder(),
-    };
-    let mut router = server
-        .max_concurrent_streams(settings.max_streams)
-        .http2_keepalive_interval(Some(settings.keepalive_interval))
-        .http2_keepalive_timeout(Some(settings.keepalive_timeout))
-        .http2_max_header_list_size(settings.max_header_bytes)
-        .layer(Stamp::new(edge::stamp))
-        .add_service(Edge::new(gateway, settings.max_streams, auth))
+    health: HealthServer<impl HealthService>,
+) -> Router {
+    let most = settings.max_message_bytes;
+    let gateway = DispatchGatewayServer::new(service).max_decoding_message_size(most);
+    let gateway = Edge::new(gateway, settings.max_streams, auth);
+    let operator = DispatchOperatorServer::new(operator).max_decoding_message_size(most);
+    let routes = Routes::new(web::grpc(gateway.clone()))
         // With room of its own: an operator is not kept out by a crowd.
-        .add_service(Edge::new(operator, settings.max_streams, auth));
-    // Both: grpcurl up to 1.8.7 knows only v1alpha, newer tools ask for v1 first.
+        .add_service(web::grpc(Edge::new(operator, settings.max_streams, auth)))
+        // Whoever watches over a process may always ask how it is.
+        .add_service(web::grpc(health));
+    let grpc = reflecting(routes, settings, auth).into_axum_router().reset_fallback();
+    web::guard(grpc.merge(http_json::routes(gateway, most)).fallback(http_json::unknown), settings)
+}
+
+/// Both: grpcurl up to 1.8.7 knows only v1alpha, newer tools ask for v1 first.
+fn reflecting(mut routes: Routes, settings: &Settings, auth: &Arc<Auth>) -> Routes {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -205,12 +191,12 @@ fn router(
     };
     // The descriptors are compiled in; the tests ask both services, so that they cannot be malformed.
     match reflection().build_v1() {
-        Ok(v1) => router = router.add_service(Edge::new(v1, settings.max_streams, auth)),
+        Ok(v1) => routes = routes.add_service(Edge::new(v1, settings.max_streams, auth)),
         Err(error) => tracing::error!(%error, "no reflection"),
     }
     match reflection().build_v1alpha() {
-        Ok(v1alpha) => router = router.add_service(Edge::new(v1alpha, settings.max_streams, auth)),
+        Ok(v1alpha) => routes = routes.add_service(Edge::new(v1alpha, settings.max_streams, auth)),
         Err(error) => tracing::error!(%error, "no reflection (v1alpha)"),
     }
-    router
+    routes
 }

@@ -10,7 +10,7 @@ mod watch_dispatch;
 
 use std::{sync::Arc, time::Duration};
 
-pub(crate) use self::operator::Operator;
+pub(crate) use self::{cancel_dispatch::MAX_REASON, list_dispatches::MAX_SIZE, operator::Operator};
 
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;

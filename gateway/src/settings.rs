@@ -23,12 +23,15 @@ pub struct Settings {
     /// Unary calls in flight in this process at most, the same number of streams beside them, so that
     /// watchers never keep requests out, and of both together on one connection.
     pub max_streams: u32,
-    /// A client that is silent for this long is asked whether it is there …
+    /// A client that is silent for this long is asked whether it is there; one of HTTP/1.1, which cannot be asked, is let
+    /// go. It may also take this long to send a request that is not gRPC …
     pub keepalive_interval: Duration,
     /// … and after this long without an answer its connection is closed.
     pub keepalive_timeout: Duration,
-    /// Headers of one call at most, in bytes.
+    /// Headers of one call at most, in bytes; over HTTP/1.1 8 KiB at least.
     pub max_header_bytes: u32,
     /// A connection that is older is told to go once its calls have ended; `None` lets it be.
     pub max_connection_age: Option<Duration>,
+    /// Origins whose pages a browser may let in; a request that comes from another page is refused.
+    pub web_origins: Vec<String>,
 }

@@ -94,6 +94,8 @@ pub(crate) struct Connections {
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) max_header_bytes: u32,
+    /// Origins whose pages a browser may let in.
+    pub(crate) web_origins: Vec<String>,
 }
 
 /// The broker.

@@ -127,6 +127,7 @@ fn connections(values: &Values) -> Result<Connections, Problem> {
         keepalive_interval: get(values, "grpc.keepalive_interval")?,
         keepalive_timeout: get(values, "grpc.keepalive_timeout")?,
         max_header_bytes: get(values, "grpc.max_header_bytes")?,
+        web_origins: get(values, "grpc.web_origins")?,
     })
 }
 

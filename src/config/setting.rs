@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     Participants,
     /// Items separated by commas; may be empty.
     List,
+    /// Origins of web pages, separated by commas; may be empty.
+    Origins,
     /// Whole numbers from 1, separated by commas; may be empty.
     Versions,
     /// Codes, or prefixes that end in `*`, separated by commas; may be empty.
@@ -78,6 +80,7 @@ impl Kind {
             Self::Roles => Role::parse_list(text).map(Value::Roles),
             Self::Participants => Role::parse_participants(text).map(Value::Roles),
             Self::List => Ok(Value::List(value::items(text))),
+            Self::Origins => value::origins(text),
             Self::Versions => value::versions(text),
             Self::Patterns => value::patterns(text),
             Self::Money => text.parse::<Money>().map(Value::Money).map_err(|error| error.to_string()),
@@ -103,6 +106,7 @@ impl Kind {
             Self::Roles => format!("a list of {}", quoted(&Role::NAMES)),
             Self::Participants => "a list of `order`, `payment`, `dispatch`, or nothing".to_owned(),
             Self::List => "a list separated by commas".to_owned(),
+            Self::Origins => "a list of origins, such as `https://shop.example`, or nothing".to_owned(),
             Self::Versions => "a list of versions, such as `1,2`, or nothing".to_owned(),
             Self::Patterns => "a list of codes, or prefixes that end in `*`, separated by commas".to_owned(),
             Self::Money => "an amount and its currency, such as `1000.00 EUR`".to_owned(),
@@ -111,7 +115,10 @@ impl Kind {
 
     /// Whether a TOML array is a way to write it.
     pub(crate) fn is_list(&self) -> bool {
-        matches!(self, Self::Roles | Self::Participants | Self::List | Self::Versions | Self::Patterns)
+        matches!(
+            self,
+            Self::Roles | Self::Participants | Self::List | Self::Origins | Self::Versions | Self::Patterns
+        )
     }
 
     /// The text as it may be shown: without passwords.

@@ -149,6 +149,13 @@ fn every_kind_refuses_what_it_cannot_read() {
         ("roles", "gateway,relais", "holds `relais`, which is no role"),
         ("external", "payment,saga", "holds `saga`, which is no participant"),
         ("dispatch.refused_destinations", "Z*Z", "holds `Z*Z`, which is neither"),
+        (
+            "grpc.web_origins",
+            "https://a.example, https://b.example/",
+            "holds `https://b.example/`, which is no origin",
+        ),
+        ("grpc.web_origins", "*", "holds `*`, which is no origin"),
+        ("grpc.web_origins", "https://a.example:443", "which is no origin"),
         ("dispatch.capacity", "some", "is not a whole number"),
         ("payment.tariff", "4.90", "has no currency"),
         ("payment.tariff", "4.901 EUR", "has more decimal places than EUR, which has 2"),

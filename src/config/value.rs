@@ -112,6 +112,21 @@ pub(super) fn items(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
+/// As browsers send them: nothing after the port, which is absent where it is the scheme's own.
+pub(super) fn origins(text: &str) -> Result<Value, String> {
+    let origins = items(text);
+    let is_origin = |item: &String| {
+        let url = Url::parse(item).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        url.is_some_and(|url| url.origin().ascii_serialization() == *item)
+    };
+    match origins.iter().find(|item| !is_origin(item)) {
+        Some(wrong) => {
+            Err(format!("holds `{wrong}`, which is no origin: a scheme, a host, and a port if it needs one"))
+        }
+        None => Ok(Value::List(origins)),
+    }
+}
+
 pub(super) fn versions(text: &str) -> Result<Value, String> {
     let version = |item: &String| match item.parse() {
         Ok(version) if version > 0 => Ok(version),

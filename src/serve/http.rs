@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -15,6 +15,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use tower::util::MapResponseLayer;
 use waybill_gateway::listen::Listener;
 use waybill_messaging::health::Status;
 
@@ -32,7 +33,8 @@ pub(super) async fn serve(mut listener: Listener, readiness: Readiness, metrics:
         .route("/readyz", get(ready))
         .route("/healthz", get(parts))
         .with_state(readiness)
-        .route("/metrics", get(move || async move { measured(&metrics) }));
+        .route("/metrics", get(move || async move { measured(&metrics) }))
+        .layer(MapResponseLayer::new(unsniffed));
     while let Some(connection) = listener.accept().await {
         let service = TowerToHyperService::new(router.clone());
         let serving = http1::Builder::new()
@@ -42,6 +44,12 @@ pub(super) async fn serve(mut listener: Listener, readiness: Readiness, metrics:
         // How one connection ends is its client's business.
         tokio::spawn(async move { drop(serving.await) });
     }
+}
+
+/// No browser shall guess at what an answer is.
+fn unsniffed(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn measured(metrics: &Metrics) -> Response {

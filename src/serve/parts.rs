@@ -141,11 +141,7 @@ pub(super) async fn start(
         .ready_when(readiness.watch());
         health.set("intake", Status::Up);
         let serving = gateway.serve(listener, intake.stop.clone(), config.drain_timeout);
-        intake.spawn("gateway", async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "gateway");
-            }
-        });
+        intake.spawn("gateway", serving);
     }
     let groups = vec![intake, consumers, relaying, brokers];
     Ok(Parts { groups, stores: stores.all(), health: health.clone() })
@@ -247,5 +243,6 @@ fn gateway_settings(all: &Config) -> waybill_gateway::Settings {
         keepalive_timeout: all.connections.keepalive_timeout,
         max_header_bytes: all.connections.max_header_bytes,
         max_connection_age: all.connections.max_age,
+        web_origins: all.connections.web_origins.clone(),
     }
 }

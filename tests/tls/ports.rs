@@ -44,6 +44,8 @@ async fn a_server_is_believed_by_its_ca_alone_and_slow_or_plain_peers_hold_up_no
     }
     let asked = ask(&program, Some(&stage.ca), None).await;
     assert_eq!(asked.code, Some(0), "{}", asked.err);
+    let without_grpc = https(program.grpc(), "/v1/dispatches", &stage.ca).await;
+    assert_eq!(without_grpc.as_deref(), Some("HTTP/1.1 200 OK"), "the same port");
     for ca in [None, Some(other.ca.as_path())] {
         let asked = ask(&program, ca, None).await;
         assert_eq!(asked.code, UNREACHABLE, "{}", asked.err);
@@ -97,17 +99,19 @@ async fn certificates_change_without_a_restart_and_broken_ones_are_not_used() {
     end(process).await;
 }
 
-/// The first line of what HTTPS answers at `address`, which is called localhost.
-async fn https(address: SocketAddr, ca: &Path) -> Option<String> {
+/// The first line of what HTTPS answers there. The address is called localhost.
+async fn https(address: SocketAddr, path: &str, ca: &Path) -> Option<String> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let stream = TcpStream::connect(address).await.ok()?;
     let name = "localhost".try_into().unwrap();
-    let mut stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer.lines().next().map(str::to_owned)
@@ -121,7 +125,8 @@ async fn the_http_port_speaks_tls_and_closes_plain_text() {
         .set("WAYBILL_HTTP_TLS_CERTIFICATE", text(&stage.server.certificate))
         .set("WAYBILL_HTTP_TLS_KEY", text(&stage.server.key));
     let process = program.spawn();
-    let alive = async || https(program.http(), &stage.ca).await.as_deref() == Some("HTTP/1.1 200 OK");
+    let alive =
+        async || https(program.http(), "/livez", &stage.ca).await.as_deref() == Some("HTTP/1.1 200 OK");
     until("an answer over TLS", alive).await;
     let mut plain = TcpStream::connect(program.http()).await.unwrap();
     plain.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();

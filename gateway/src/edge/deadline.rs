@@ -1,8 +1,4 @@
 //! The caller's deadline, answered with the status that the protocol gives it.
-//!
-//! tonic has a timer of its own for the same header, outside of every layer, and answers `CANCELLED`. It
-//! first calls us and then starts its timer, and asks us before it looks at it: because our time runs from
-//! that call ([`stamp`]), it is up no later than tonic's, and ours is the answer.
 
 use std::{convert::Infallible, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -15,22 +11,6 @@ use super::{Request, Response};
 use crate::status;
 
 const HEADER: &str = "grpc-timeout";
-
-/// When a call came in.
-#[derive(Clone, Copy, Debug)]
-struct Arrived(Instant);
-
-/// Notes when a call comes in. Has to be the outermost layer: what lies between here and the handler may
-/// wait before it goes on.
-pub(crate) fn stamp(mut request: Request) -> Request {
-    request.extensions_mut().insert(Arrived(Instant::now()));
-    request
-}
-
-/// When that was.
-pub(super) fn arrived(request: &Request) -> Instant {
-    request.extensions().get::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0)
-}
 
 /// When a caller that arrived then will give up. The header is removed: nobody further in counts again.
 pub(super) fn take(headers: &mut HeaderMap, arrived: Instant) -> Result<Option<Instant>, Status> {

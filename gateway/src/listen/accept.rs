@@ -4,6 +4,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustls::{InvalidMessage, ServerConfig};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -18,6 +19,10 @@ use crate::metrics::{Connections, Entry};
 const HANDSHAKES: usize = 256;
 /// Before accepting is tried again, when the process has no file descriptor left or a connection broke at once.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A peer that vanished while it was sent a stream over HTTP/1.1 says nothing that would show it, and nobody there can be
+/// asked: its system can.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
 
 pub(super) struct Acceptor {
     port: &'static str,
@@ -69,8 +74,9 @@ impl Acceptor {
     /// Sends the connection on its way. `false`: there was no place for it, and it is closed.
     async fn admit(&self, stream: TcpStream, address: SocketAddr) -> bool {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return false };
-        // It fails for a connection that is already over, which shows when it is used.
+        // They fail for a connection that is already over, which shows when it is used.
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
         let Some(config) = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow())) else {
             self.metrics.entered(Entry::Accepted);
             let connection = Connection::plain(stream, address, self.limits, self.metrics.open(place));

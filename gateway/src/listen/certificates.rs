@@ -21,6 +21,9 @@ use waybill_messaging::pem;
 /// Between two looks at the files.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// ALPN names, the one that is liked best first.
+pub type Protocols = &'static [&'static [u8]];
+
 /// Files in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
@@ -36,7 +39,7 @@ pub struct Files {
 #[derive(Debug)]
 pub struct Certificates {
     files: Files,
-    protocol: &'static [u8],
+    protocols: Protocols,
     /// What the files held at the last look, usable or not.
     seen: Result<Contents, String>,
     current: watch::Sender<Arc<ServerConfig>>,
@@ -51,11 +54,11 @@ struct Contents {
 }
 
 impl Certificates {
-    /// Reads the files, for a port that speaks `protocol` (its ALPN name). Errors: what is wrong with which file.
-    pub async fn load(files: Files, protocol: &'static [u8]) -> Result<Self, String> {
+    /// Reads the files, for a port that speaks these. Errors: what is wrong with which file.
+    pub async fn load(files: Files, protocols: Protocols) -> Result<Self, String> {
         let contents = files.read().await?;
-        let (current, _) = watch::channel(Arc::new(files.configure(&contents, protocol)?));
-        Ok(Self { files, protocol, seen: Ok(contents), current })
+        let (current, _) = watch::channel(Arc::new(files.configure(&contents, protocols)?));
+        Ok(Self { files, protocols, seen: Ok(contents), current })
     }
 
     /// What new connections shake hands with.
@@ -96,7 +99,7 @@ impl Certificates {
         }
         self.seen = found;
         let contents = self.seen.as_ref().map_err(Clone::clone)?;
-        let config = self.files.configure(contents, self.protocol)?;
+        let config = self.files.configure(contents, self.protocols)?;
         self.current.send_replace(Arc::new(config));
         Ok(true)
     }
@@ -114,7 +117,7 @@ impl Files {
         })
     }
 
-    fn configure(&self, contents: &Contents, protocol: &[u8]) -> Result<ServerConfig, String> {
+    fn configure(&self, contents: &Contents, protocols: Protocols) -> Result<ServerConfig, String> {
         let chain = pem::certificates(&self.certificate, &contents.certificate)?;
         let key = pem::private_key(&self.key, &contents.key)?;
         let provider = Arc::new(ring::default_provider());
@@ -133,7 +136,7 @@ impl Files {
         let mut config = builder.with_single_cert(chain, key).map_err(|error| {
             format!("{} with {}: {error}", self.certificate.display(), self.key.display())
         })?;
-        config.alpn_protocols = vec![protocol.to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(config)
     }
 }

@@ -16,12 +16,11 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
-use tonic::transport::server::Connected;
 
 use super::Limits;
 use crate::metrics::Place;
 
-/// Who is at the other end of a connection. Every gRPC request has it among its extensions.
+/// Who is at the other end of a connection. Every request to the gateway has it among its extensions.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address.
@@ -74,14 +73,6 @@ impl Connection {
     /// Who is at the other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     cancel::Ask, edge::Call, request::MAX_ID, row::Key, status, versions::Watched, violations::Violations,
 };
 
-const MAX_REASON: usize = 500;
+pub(crate) const MAX_REASON: usize = 500;
 /// What is left of the caller's time for the answer to travel.
 const MARGIN: Duration = Duration::from_millis(50);
 

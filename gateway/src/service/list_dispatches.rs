@@ -12,7 +12,7 @@ use super::Service;
 use crate::{edge::Call, page_token, row, status, view, violations::Violations};
 
 const DEFAULT_SIZE: i32 = 50;
-const MAX_SIZE: i32 = 1_000;
+pub(crate) const MAX_SIZE: i32 = 1_000;
 
 pub(super) async fn handle(
     service: &Service,

@@ -110,6 +110,6 @@ async fn the_process_is_ready_when_it_is_told_so() {
     assert_eq!(stream.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     stop.cancel();
     drop((stream, gateway, client));
-    timeout(PATIENCE, served).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, served).await.unwrap().unwrap();
     rig.end().await;
 }

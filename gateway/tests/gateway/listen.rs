@@ -8,12 +8,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server};
+use tonic::{
+    service::Routes,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use waybill_gateway::listen::{Certificates, Files, Limits, Listener, Peer};
+use waybill_gateway::listen::{self, Certificates, Files, Limits, Listener, Peer};
 use waybill_test_support::certificates::{Authority, Issued};
 
-use crate::rig::{LIMITS, PATIENCE};
+use crate::rig::{LIMITS, PATIENCE, settings};
 
 /// A server's certificate and the authority that vouches for it and for clients.
 struct Stage {
@@ -36,7 +39,7 @@ impl Stage {
     async fn certificates(&self, with_clients: bool) -> Result<Certificates, String> {
         let (certificate, key) = (self.path().join("server.pem"), self.path().join("server.key"));
         let client_ca = with_clients.then(|| self.path().join("ca.pem"));
-        Certificates::load(Files { certificate, key, client_ca }, b"h2").await
+        Certificates::load(Files { certificate, key, client_ca }, &[b"h2"]).await
     }
 
     /// A port that asks for client certificates if told so.
@@ -67,13 +70,13 @@ async fn ask(channel: Channel) -> Result<(), tonic::Status> {
 /// Serves health, and tells who asks.
 fn serve(listener: Listener) -> mpsc::Receiver<Peer> {
     let (seen, peers) = mpsc::channel();
-    let tell = move |request: http::Request<tonic::body::Body>| {
+    let tell = move |request: http::Request<axum::body::Body>| {
         let _ = seen.send(request.extensions().get::<Peer>().unwrap().clone());
         request
     };
     let (_, health) = tonic_health::server::health_reporter();
-    let server = Server::builder().layer(tower::util::MapRequestLayer::new(tell)).add_service(health);
-    tokio::spawn(server.serve_with_incoming(listener));
+    let router = Routes::new(health).into_axum_router().layer(tower::util::MapRequestLayer::new(tell));
+    tokio::spawn(listen::serve(listener, listen::Server::new(&settings(), router), std::future::pending()));
     peers
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Rig {
     pub(crate) health: Health,
     pub(crate) address: SocketAddr,
     pub(crate) stop: CancellationToken,
-    pub(crate) served: JoinHandle<Result<(), tonic::transport::Error>>,
+    pub(crate) served: JoinHandle<()>,
     settings: Settings,
     auth: auth::Settings,
 }
@@ -52,6 +52,7 @@ pub(crate) fn settings() -> Settings {
         keepalive_timeout: Duration::from_secs(10),
         max_header_bytes: 16 * 1_024,
         max_connection_age: None,
+        web_origins: Vec::new(),
     }
 }
 
@@ -121,7 +122,7 @@ impl Rig {
     pub(crate) async fn end(self) -> TestDatabase {
         self.stop.cancel();
         drop(self.client);
-        timeout(PATIENCE, self.served).await.expect("the gateway stops").unwrap().unwrap();
+        timeout(PATIENCE, self.served).await.expect("the gateway stops").unwrap();
         self.database
     }
 

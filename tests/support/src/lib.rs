@@ -10,6 +10,7 @@ pub mod client;
 pub mod collector;
 mod database;
 pub mod fake_broker;
+pub mod http;
 pub mod load;
 mod node;
 pub mod patience;

@@ -5,7 +5,8 @@ use waybill_proto::v1::{self, edit_dead_letter_request::Body};
 
 use super::{get, id, no_such};
 use crate::{
-    desk::{Desk, Edit, Edited, body},
+    desk::{Desk, Edit, Edited},
+    json,
     service::operator::check_why,
     status,
     violations::Violations,
@@ -24,10 +25,10 @@ pub(crate) async fn edit(desk: &Desk, request: v1::EditDeadLetterRequest) -> Res
     let type_name = &letter.envelope.type_name;
     let body = match body {
         Some(Body::Json(json)) => {
-            body::from_json(type_name, &json).map_err(|why| Violations::one("json", &why))?
+            json::from_json(type_name, &json).map_err(|why| Violations::one("json", &why))?
         }
         Some(Body::Raw(raw)) => {
-            body::check(type_name, &raw).map_err(|why| Violations::one("raw", &why))?;
+            json::check(type_name, &raw).map_err(|why| Violations::one("raw", &why))?;
             raw
         }
         None => Vec::new(),

@@ -9,7 +9,7 @@ use waybill_messaging::{
 };
 use waybill_proto::v1;
 
-use crate::{desk::body, time};
+use crate::{json, time};
 
 /// `None`: there is no such kind; `Some(None)`: any.
 #[expect(clippy::option_option, reason = "absent and wrong are two things")]
@@ -100,8 +100,8 @@ pub(super) fn whole(
     body: &[u8],
     old: Vec<OldBody>,
 ) -> v1::DeadLetter {
-    let (body_json, body_error) = match body::to_json(type_name, body) {
-        Ok(json) if body::has_unknown_fields(type_name, body) => {
+    let (body_json, body_error) = match json::to_json(type_name, body) {
+        Ok(json) if json::has_unknown_fields(type_name, body) => {
             (json, "it has fields that this release does not know; they are not in the JSON".to_owned())
         }
         Ok(json) => (json, String::new()),
@@ -116,7 +116,7 @@ fn old_body(type_name: &str, old: OldBody) -> v1::OldDeadLetterBody {
         at: Some(time::to_wire(old.at)),
         operator: old.operator,
         reason: old.reason,
-        body_json: body::to_json(type_name, &old.body).unwrap_or_default(),
+        body_json: json::to_json(type_name, &old.body).unwrap_or_default(),
         body: old.body,
     }
 }

@@ -1,16 +1,19 @@
-//! Bodies of messages as JSON and back, by the descriptors of the contract.
+//! Messages as JSON and back, by the descriptors of the contract. Their fields have the names of the `.proto` files,
+//! as everywhere else in the documents and on the command line.
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use waybill_proto::DESCRIPTORS;
 
+/// The contract. It is compiled in and cannot be malformed; if it were, it would be empty.
+pub(crate) static CONTRACT: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).unwrap_or_default());
+
 /// A type of the contract. Errors: it is none.
 fn of(type_name: &str) -> Result<MessageDescriptor, String> {
-    static POOL: OnceLock<Option<DescriptorPool>> = OnceLock::new();
-    let pool = POOL.get_or_init(|| DescriptorPool::decode(DESCRIPTORS).ok());
-    let found = pool.as_ref().and_then(|pool| pool.get_message_by_name(type_name));
+    let found = CONTRACT.get_message_by_name(type_name);
     found.ok_or_else(|| format!("{type_name:?} is no message of this contract"))
 }
 
@@ -21,6 +24,14 @@ pub(crate) fn to_json(type_name: &str, body: &[u8]) -> Result<String, String> {
     let mut json = serde_json::Serializer::pretty(Vec::new());
     let written = message.serialize_with_options(&mut json, &options);
     written.map_err(|error| format!("it cannot be shown as JSON: {error}"))?;
+    String::from_utf8(json.into_inner()).map_err(|error| error.to_string())
+}
+
+/// A message in one line, with every field that has a value by default.
+pub(crate) fn compact(message: &DynamicMessage) -> Result<String, String> {
+    let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
+    let mut json = serde_json::Serializer::new(Vec::new());
+    message.serialize_with_options(&mut json, &options).map_err(|error| error.to_string())?;
     String::from_utf8(json.into_inner()).map_err(|error| error.to_string())
 }
 

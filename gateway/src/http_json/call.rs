@@ -1,0 +1,179 @@
+//! A request of HTTP as a call of gRPC, and the answer to it as a message.
+//!
+//! The call's body is made when its handler wants it, not before: nothing is read for a client who may not call.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Body;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::stream;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
+use tonic::{Code, Status};
+use tower::ServiceExt as _;
+
+use super::{Grpc, Problem, query, read};
+use crate::json::CONTRACT;
+
+/// What is said of the one body and holds for no other.
+const OF_THE_BODY: [&str; 7] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    "te",
+    "transfer-encoding",
+];
+/// Before each message of gRPC: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// A method to be called.
+pub(super) struct Call {
+    path: &'static str,
+    input: MessageDescriptor,
+    output: MessageDescriptor,
+}
+
+/// Where the message comes from.
+pub(super) enum Content {
+    /// A body in JSON, and what is said of one field elsewhere.
+    Body(Body, Option<Said>),
+    /// The query.
+    Query(String),
+    Json(serde_json::Value),
+}
+
+/// What the path or a header says of a field.
+pub(super) struct Said {
+    pub(super) field: &'static str,
+    pub(super) value: String,
+    /// Who says it, for people.
+    pub(super) by: &'static str,
+}
+
+impl Content {
+    /// Refuses a body that is wrong by its headers alone.
+    pub(super) fn check(&self, headers: &HeaderMap, most: usize) -> Result<(), Problem> {
+        match self {
+            Self::Body(..) => read::check(headers, most),
+            Self::Query(_) | Self::Json(_) => Ok(()),
+        }
+    }
+
+    async fn message(self, input: MessageDescriptor, most: usize) -> Result<DynamicMessage, Problem> {
+        match self {
+            Self::Json(json) => read::message(input, json),
+            Self::Query(query) => read::message(input.clone(), query::parse(&input, &query)?),
+            Self::Body(body, said) => {
+                let mut message = read::message(input, read::body(body, most).await?)?;
+                if let Some(said) = said {
+                    said.put_into(&mut message)?;
+                }
+                Ok(message)
+            }
+        }
+    }
+}
+
+impl Said {
+    /// The body may say the same, and nothing else.
+    fn put_into(self, message: &mut DynamicMessage) -> Result<(), Problem> {
+        let in_body = message.get_field_by_name(self.field);
+        let in_body = in_body.as_deref().and_then(Value::as_str).unwrap_or_default();
+        if !in_body.is_empty() && in_body != self.value {
+            return Err(Problem::of_field(self.field, &format!("must be what {} says, or absent", self.by)));
+        }
+        message.set_field_by_name(self.field, Value::String(self.value));
+        Ok(())
+    }
+}
+
+impl Call {
+    /// Of the method at that path.
+    pub(super) fn of(path: &'static str) -> Result<Self, Problem> {
+        let (service, name) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+        let service = CONTRACT.get_service_by_name(service);
+        let method = service.and_then(|service| service.methods().find(|method| method.name() == name));
+        let method = method.ok_or_else(|| broken("the contract has no such method"))?;
+        Ok(Self { path, input: method.input(), output: method.output() })
+    }
+
+    /// Makes it, with the headers and everything else that is known of the request.
+    pub(super) async fn make(
+        self,
+        grpc: Grpc,
+        mut parts: Parts,
+        content: Content,
+        most: usize,
+    ) -> Result<DynamicMessage, Problem> {
+        for name in OF_THE_BODY {
+            parts.headers.remove(name);
+        }
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        parts.method = Method::POST;
+        parts.version = Version::HTTP_2;
+        parts.uri = Uri::from_static(self.path);
+
+        // HTTP knows more ways for a body to be wrong than gRPC has codes.
+        let wrong: Arc<OnceLock<Problem>> = Arc::default();
+        let (input, found) = (self.input, Arc::clone(&wrong));
+        let body = stream::once(async move {
+            match content.message(input, most).await {
+                Ok(message) => Ok(Frame::data(frame(&message))),
+                Err(problem) => {
+                    let status = problem.status();
+                    // Nobody else sets it.
+                    let _ = found.set(problem);
+                    Err(status)
+                }
+            }
+        });
+        let body = tonic::body::Body::new(StreamBody::new(body));
+        let Ok(response) = grpc.oneshot(Request::from_parts(parts, body)).await;
+        if let Some(problem) = wrong.get().cloned() {
+            return Err(problem);
+        }
+        answer(self.output, response).await
+    }
+}
+
+/// As it travels in gRPC.
+fn frame(message: &DynamicMessage) -> Bytes {
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(PREFIX + length);
+    frame.put_u8(0);
+    // No body is that large.
+    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    frame.put_slice(&message.encode_to_vec());
+    frame.freeze()
+}
+
+async fn answer(
+    output: MessageDescriptor,
+    response: http::Response<tonic::body::Body>,
+) -> Result<DynamicMessage, Problem> {
+    refused(response.headers())?;
+    let collected = response.into_body().collect().await?;
+    if let Some(trailers) = collected.trailers() {
+        refused(trailers)?;
+    }
+    let body = collected.to_bytes();
+    let message = body.get(PREFIX..).ok_or_else(|| broken("an answer is empty"))?;
+    DynamicMessage::decode(output, message).map_err(|error| broken(&error.to_string()))
+}
+
+fn refused(headers: &HeaderMap) -> Result<(), Status> {
+    match Status::from_header_map(headers) {
+        Some(status) if status.code() != Code::Ok => Err(status),
+        _ => Ok(()),
+    }
+}
+
+fn broken(why: &str) -> Problem {
+    tracing::error!(why, "HTTP and gRPC do not fit together");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "the answer cannot be read")
+}

@@ -1,0 +1,87 @@
+//! The HTTP interface of the real program: a dispatch from request to end, and a stranger who has read nothing but its
+//! description and tries everything. Without Python and its packages the second says SKIPPED and why.
+#![expect(clippy::unwrap_used, reason = "a test crate")]
+
+use std::process::{Output, Stdio};
+
+use serde_json::json;
+use tokio::process::Command;
+use waybill_test_support::{
+    Rig, TestDatabase,
+    http::{get, post},
+    on_both_databases,
+    patience::{in_time, until},
+};
+
+on_both_databases!(a_dispatch_that_is_requested_over_http_is_seen_to_its_end);
+
+const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// SHA-256 of the token `secret`.
+const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+
+async fn a_dispatch_that_is_requested_over_http_is_seen_to_its_end(database: TestDatabase) {
+    let rig = Rig::new(WAYBILL, database).await;
+    let url = rig.program.endpoint();
+    let order = json!({ "order_id": "SO-1", "destination_code": "NLRTM", "parcel_count": 3 });
+    let accepted = post(&format!("{url}/v1/dispatches"), &[("idempotency-key", "m-1")], &order).await;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    let location = format!("{url}{}", accepted.header("location"));
+    let ended = async || get(&location, &[]).await.json()["state"] == "DISPATCH_STATE_COMPLETED";
+    until("the end of the dispatch", ended).await;
+    let dispatch = get(&location, &[]).await.json();
+    assert_eq!(dispatch["steps"].as_array().unwrap().len(), 5);
+    assert_eq!(dispatch["history"].as_array().unwrap().last().unwrap()["event"], "complete_order_done");
+    let late = post(&format!("{location}/cancel"), &[], &json!({ "reason": "too late" })).await;
+    assert_eq!((late.status, &late.json()["code"]), (400, &json!("FAILED_PRECONDITION")));
+    assert_eq!(
+        get(&format!("http://{}/livez", rig.program.http()), &[]).await.header("x-content-type-options"),
+        "nosniff"
+    );
+    rig.end(&[]).await;
+}
+
+/// A Python with schemathesis, or `None` where it cannot be had.
+async fn python() -> Option<String> {
+    let mut script = Command::new(format!("{ROOT}/deploy/scripts/python.sh"));
+    script.arg(format!("{ROOT}/tests/http/requirements.txt")).stdin(Stdio::null());
+    let Output { status, stdout, stderr } = script.output().await.unwrap();
+    eprint!("{}", String::from_utf8(stderr).unwrap());
+    assert!(matches!(status.code(), Some(0 | 3)), "{status}");
+    status.success().then(|| String::from_utf8(stdout).unwrap().trim_end().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_goes_by_the_description_finds_nothing_that_is_not_as_it_says() {
+    let Some(python) = python().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let clients = folder.path().join("clients.toml");
+    let client = format!(
+        "[[client]]\nname = \"stranger\"\ntoken_sha256 = [\"{SECRET}\"]\nscopes = [\"submit\", \"read\"]\n"
+    );
+    std::fs::write(&clients, client).unwrap();
+    let rig = Rig::with(WAYBILL, TestDatabase::sqlite().await, |program| {
+        // Nobody waits for the decisions of sagas.
+        program
+            .set("WAYBILL_AUTH_CLIENTS_FILE", clients.to_str().unwrap())
+            .set("WAYBILL_GATEWAY_CANCEL_WAIT", "10ms")
+    })
+    .await;
+    let description = format!("{}/v1/openapi.json", rig.program.endpoint());
+    let run = Command::new(python)
+        .args(["-m", "schemathesis.cli", "run", &description, "--header", "Authorization: Bearer secret"])
+        .args(["--checks", "all", "--max-examples", "25", "--seed", "1", "--generation-database", "none"])
+        .args(["--no-color", "--suppress-health-check", "all", "--warnings", "off"])
+        .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("PYTHONPATH", format!("{ROOT}/tests/http"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .output();
+    let output = in_time("the end of schemathesis", run).await.unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{out}{err}");
+    let accepted = rig.database.number("SELECT count(*) FROM dispatches").await;
+    assert!(accepted > 0, "nothing was accepted:\n{out}");
+    rig.stop().await;
+}
