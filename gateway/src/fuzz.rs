@@ -3,11 +3,13 @@
 
 use proptest::{collection::vec, prelude::*};
 use prost::{Message as _, Name as _};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+use serde_json::Value;
 use tonic_types::StatusExt as _;
 use waybill_messaging::Timestamp;
 use waybill_proto::v1;
 
-use crate::{content, json, page_token, request::Request};
+use crate::{content, http_json::read, json, page_token, request::Request};
 
 const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 const NOW_SECONDS: i64 = 1_700_000_000;
@@ -41,6 +43,29 @@ prop_compose! {
     ) -> v1::DispatchRequested {
         v1::DispatchRequested { message_id, order_id, destination_code, parcel_count, requested_at, customer_id, amount }
     }
+}
+
+fn described() -> MessageDescriptor {
+    json::CONTRACT.get_message_by_name("dispatch.v1.DispatchRequested").unwrap()
+}
+
+/// A value under each name that a body has, or might have.
+fn body() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "[0-9]{1,5}".prop_map(Value::from),
+    ];
+    let name = "(message_id|orderId|destination_code|parcel_count|requested_at|amount|minor_units|currencyCode|\\PC{0,9})";
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(Value::from),
+            vec((name, inner), 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
 }
 
 /// The rules of the contract, said once more and otherwise.
@@ -117,6 +142,32 @@ proptest! {
     #[test]
     fn a_page_token_leads_back_to_its_id(filters in any::<[u8; 32]>(), id in "[!-~]{1,64}") {
         prop_assert_eq!(page_token::decode(&filters, &page_token::encode(&filters, &id)), Some(id));
+    }
+
+    #[test]
+    fn a_request_in_json_is_the_request_that_was_meant(wire in wire()) {
+        let message = DynamicMessage::decode(described(), wire.encode_to_vec().as_slice()).unwrap();
+        // A moment that there is not has no JSON.
+        if let Ok(text) = json::compact(&message) {
+            let again = read::message(described(), serde_json::from_str(&text).unwrap()).unwrap();
+            prop_assert_eq!(v1::DispatchRequested::decode(again.encode_to_vec().as_slice()).unwrap(), wire);
+        }
+    }
+
+    #[test]
+    fn any_json_is_a_message_or_refused_in_one_short_line_that_names_a_field(body in body()) {
+        match read::message(described(), body) {
+            Ok(message) => {
+                let wire = v1::DispatchRequested::decode(message.encode_to_vec().as_slice()).unwrap();
+                let _ = Request::parse(wire, NOW);
+            }
+            Err(problem) => {
+                let told = problem.to_json();
+                let detail = told["detail"].as_str().unwrap();
+                prop_assert!(detail.len() < 4_000 && !detail.contains(char::is_control), "{}", detail);
+                prop_assert!(told["errors"][0]["field"].as_str().is_some_and(|field| !field.is_empty()), "{}", told);
+            }
+        }
     }
 
     #[test]

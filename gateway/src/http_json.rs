@@ -6,7 +6,7 @@ mod call;
 pub mod openapi;
 mod problem;
 mod query;
-mod read;
+pub(crate) mod read;
 
 use axum::{
     Router,

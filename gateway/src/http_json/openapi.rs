@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use self::schema::{parameters, parts, request_body};
+use crate::request::MAX_ID;
 
 /// The document, as it is served and as it stands in `docs/openapi.json`.
 pub static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:#}", document()));
@@ -54,7 +55,7 @@ fn request() -> Value {
         "name": "Idempotency-Key",
         "in": "header",
         "description": KEY,
-        "schema": limits::of("dispatch.v1.DispatchRequested.message_id"),
+        "schema": limits::visible(1, MAX_ID),
     });
     let mut receipt = content("What is named here is committed.", &part("DispatchReceipt"));
     receipt["headers"] = json!({ "Location": {
@@ -99,7 +100,7 @@ fn cancel() -> Value {
         "summary": "Ask for a dispatch to be undone",
         "description": CANCEL,
         "requestBody": body(&request_body("dispatch.v1.CancelDispatchRequest")),
-        "responses": answers("200", dispatch, &["400", "404", "408", "413", "415"]),
+        "responses": answers("200", dispatch, &["400", "404", "408", "409", "413", "415"]),
     })
 }
 
@@ -113,7 +114,7 @@ fn itself() -> Value {
 }
 
 fn dispatch_id() -> Value {
-    json!({ "name": "dispatch_id", "in": "path", "required": true, "schema": limits::visible(1, crate::request::MAX_ID) })
+    json!({ "name": "dispatch_id", "in": "path", "required": true, "schema": limits::visible(1, MAX_ID) })
 }
 
 fn body(schema: &Value) -> Value {
@@ -146,7 +147,7 @@ fn problem(status: &str) -> Value {
         "404" => "There is no such dispatch, or it is another client's.",
         "408" => "The body did not come in time.",
         "409" => {
-            "The name was used for other content, or the order has a live dispatch; `resource` names what was first."
+            "The name was used for other content, or the order has a live dispatch, and `resource` names what was first; or the dispatch can no longer be undone."
         }
         "413" => "The body is too large.",
         "415" => "The body is not application/json.",

@@ -46,7 +46,7 @@ impl Problem {
         Status::new(self.code, &self.detail)
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let title = self.http.canonical_reason().unwrap_or("Client Closed Request");
         let mut problem = json!({
             "type": "about:blank",
@@ -104,16 +104,17 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Source: google/rpc/code.proto of github.com/googleapis/googleapis, "HTTP Mapping" of each code.
+/// Source: google/rpc/code.proto of github.com/googleapis/googleapis, "HTTP Mapping" of each code; but that of
+/// `FAILED_PRECONDITION`, which is 400 there: nothing is wrong with the request, the dispatch stands in its way.
 fn http(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         // 499, which has no name among the registered ones.
         Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::NotFound => StatusCode::NOT_FOUND,
-        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => StatusCode::CONFLICT,
         Code::PermissionDenied => StatusCode::FORBIDDEN,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,

@@ -74,7 +74,7 @@ fn too_large(most: usize) -> Problem {
 }
 
 /// The message that the JSON describes.
-pub(super) fn message(descriptor: MessageDescriptor, json: Value) -> Result<DynamicMessage, Problem> {
+pub(crate) fn message(descriptor: MessageDescriptor, json: Value) -> Result<DynamicMessage, Problem> {
     let mut strangers = Vec::new();
     find_strangers(&descriptor, &json, "", &mut strangers);
     if !strangers.is_empty() {
@@ -113,8 +113,11 @@ fn find_strangers(descriptor: &MessageDescriptor, json: &Value, path: &str, foun
     }
 }
 
-/// A text of somebody else's, short and in one line.
+/// A text of somebody else's, short, in one line, and seen even where it is empty.
 pub(super) fn tame(text: &str) -> String {
+    if text.is_empty() {
+        return "\"\"".to_owned();
+    }
     let tamed = text.chars().take(REPEATED);
     tamed.map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }

@@ -166,8 +166,8 @@ async fn a_list_has_pages_and_filters(database: TestDatabase) {
     assert_eq!(orders(&first), ["o-3", "o-2"]);
     let token = first["next_page_token"].as_str().unwrap();
     let next = "?page_size=2&states=DISPATCH_STATE_STUCK&states=DISPATCH_STATE_ACCEPTED&page_token=";
-    let last = list(&format!("{next}{token}")).await.json();
-    assert_eq!((orders(&last), &last["next_page_token"]), (vec!["o-1".to_owned()], &json!("")));
+    let second = list(&format!("{next}{token}")).await.json();
+    assert_eq!((orders(&second), &second["next_page_token"]), (vec!["o-1".to_owned()], &json!("")));
     assert_eq!(orders(&list("?order_id=o-2&accepted_from=2020-01-01T00:00:00Z").await.json()), ["o-2"]);
     for (query, field) in [
         ("?colour=red", "colour"),
@@ -201,7 +201,7 @@ async fn a_cancel_request_is_answered_with_the_sagas_decision(database: TestData
     assert_eq!((answer.status, &answer.json()["state"]), (200, &json!("DISPATCH_STATE_COMPENSATING")));
     assert_eq!(refused(&post(&path, &[], &json!({})).await, 400, "INVALID_ARGUMENT"), "reason");
     saga::stands(&rig.database, id, "COMPLETED", "DONE,DONE,DONE,DONE", 4).await;
-    refused(&post(&path, &[], &reason).await, 400, "FAILED_PRECONDITION");
+    refused(&post(&path, &[], &reason).await, 409, "FAILED_PRECONDITION");
     rig.end().await;
 }
 

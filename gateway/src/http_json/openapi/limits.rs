@@ -23,11 +23,11 @@ pub(super) const IN_PATH: [&str; 1] = ["dispatch.v1.CancelDispatchRequest.dispat
 /// What that field may hold; `Null` where its type says it all.
 pub(super) fn of(field: &str) -> Value {
     match field {
-        "dispatch.v1.DispatchRequested.message_id" | "dispatch.v1.DispatchRequested.order_id" => {
-            visible(1, MAX_ID)
-        }
+        "dispatch.v1.DispatchRequested.order_id" => visible(1, MAX_ID),
         "dispatch.v1.DispatchRequested.destination_code" => visible(1, MAX_DESTINATION),
-        "dispatch.v1.DispatchRequested.customer_id"
+        // An empty text is an absent one.
+        "dispatch.v1.DispatchRequested.message_id"
+        | "dispatch.v1.DispatchRequested.customer_id"
         | "dispatch.v1.ListDispatchesRequest.order_id"
         | "dispatch.v1.ListDispatchesRequest.customer_id" => visible(0, MAX_ID),
         "dispatch.v1.DispatchRequested.parcel_count" => {
