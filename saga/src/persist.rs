@@ -48,6 +48,7 @@ const CHANGE: &[(&str, Column)] = &[
     ("deadline_at", Column::Int),
     ("sent_anew", Column::Int),
     ("version_before", Column::Int),
+    ("deadline_before", Column::Int),
     ("paused", Column::Int),
 ];
 
@@ -63,12 +64,26 @@ const HISTORY: &[(&str, Column)] = &[
     ("cause_message_id", Column::Text),
 ];
 
+/// What an instance was loaded with, of what others may have changed meanwhile: a transition grows the version; a
+/// deadline can be moved by hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    version: u64,
+    deadline_at: Option<Timestamp>,
+}
+
+impl Before {
+    pub(crate) const fn of(instance: &Instance) -> Self {
+        Self { version: instance.version, deadline_at: instance.deadline_at }
+    }
+}
+
 /// What a batch has changed.
 #[derive(Default)]
 pub(crate) struct Changes {
     pub(crate) created: Vec<Instance>,
-    /// Each with the version that it was loaded with.
-    pub(crate) changed: Vec<(Instance, u64)>,
+    /// Each with what it was loaded with.
+    pub(crate) changed: Vec<(Instance, Before)>,
     history: Vec<Vec<Value>>,
 }
 
@@ -107,7 +122,7 @@ impl Changes {
              attempt = v.attempt, version = v.version, reason = v.reason, updated_at = v.updated_at, \
              ended_at = v.ended_at, deadline_at = nullif(v.deadline_at, 0), sent_anew = v.sent_anew FROM v \
              WHERE saga_instances.dispatch_id = v.dispatch_id AND saga_instances.version = v.version_before \
-             AND saga_instances.paused = v.paused";
+             AND coalesce(saga_instances.deadline_at, 0) = v.deadline_before AND saga_instances.paused = v.paused";
         let all = All { or_else: "a saga has moved on meanwhile" };
         tx.execute_later(changed, update, Vec::new(), Some(all));
         let mut history = Rows::new(HISTORY);
@@ -195,7 +210,7 @@ fn whole(instance: &Instance, step: &'static str) -> Vec<Value> {
     ]
 }
 
-fn changes(instance: &Instance, before: u64, step: &'static str) -> Vec<Value> {
+fn changes(instance: &Instance, before: Before, step: &'static str) -> Vec<Value> {
     vec![
         instance.dispatch_id.as_str().into(),
         instance.state.name().into(),
@@ -208,7 +223,8 @@ fn changes(instance: &Instance, before: u64, step: &'static str) -> Vec<Value> {
         instance.ended_at.map_or(0, Timestamp::micros).into(),
         instance.deadline_at.map_or(0, Timestamp::micros).into(),
         count(instance.sent_anew),
-        count(before),
+        count(before.version),
+        before.deadline_at.map_or(0, Timestamp::micros).into(),
         i64::from(instance.paused).into(),
     ]
 }

@@ -12,7 +12,7 @@ use crate::{
     Action, Definition, Definitions, Instance, InstanceState,
     machine::{Out, Transition},
     metrics, parked,
-    persist::Changes,
+    persist::{Before, Changes},
 };
 
 /// Where participants send their replies.
@@ -47,8 +47,8 @@ pub(crate) struct Shell<'d> {
 
 struct Held {
     instance: Instance,
-    /// The version that it was loaded with.
-    before: u64,
+    /// What it was loaded with.
+    before: Before,
     write: Write,
     /// Its last recorded state; none before its first.
     state: Option<InstanceState>,
@@ -60,7 +60,7 @@ impl<'d> Shell<'d> {
     /// A shell around instances that are there already.
     pub(crate) fn new(definitions: &'d Definitions, loaded: impl IntoIterator<Item = Instance>) -> Self {
         let held = |instance: Instance| {
-            let (state, before) = (Some(instance.state), instance.version);
+            let (state, before) = (Some(instance.state), Before::of(&instance));
             Held { instance, before, write: Write::Nothing, state, is_remembered: false }
         };
         let instances = loaded.into_iter().map(|i| (i.dispatch_id.clone(), held(i))).collect();
@@ -71,7 +71,7 @@ impl<'d> Shell<'d> {
     /// With instances that were not read for this.
     pub(crate) fn with_remembered(mut self, remembered: Vec<Instance>) -> Self {
         for instance in remembered {
-            let (state, before) = (Some(instance.state), instance.version);
+            let (state, before) = (Some(instance.state), Before::of(&instance));
             let id = instance.dispatch_id.clone();
             let held = Held { instance, before, write: Write::Nothing, state, is_remembered: true };
             self.instances.insert(id, held);
@@ -100,7 +100,13 @@ impl<'d> Shell<'d> {
         let dispatch_id = instance.dispatch_id.clone();
         self.instances.insert(
             dispatch_id.clone(),
-            Held { instance, before: 0, write: Write::All, state: None, is_remembered: false },
+            Held {
+                before: Before::of(&instance),
+                instance,
+                write: Write::All,
+                state: None,
+                is_remembered: false,
+            },
         );
         self.record(&dispatch_id, transition, cause);
     }
