@@ -18,6 +18,8 @@ use waybill_test_support::{TestDatabase, on_both_databases};
 on_both_databases!(
     each_deadline_is_taken_once_though_the_clocks_differ_by_seconds,
     a_cancellation_and_the_answer_before_the_pivot_have_one_winner,
+    an_instance_that_another_orchestrator_has_moved_is_not_taken_from_memory,
+    a_deadline_that_was_moved_by_hand_is_kept,
 );
 
 const DISPATCHES: usize = 60;
@@ -118,5 +120,37 @@ async fn a_cancellation_and_the_answer_before_the_pivot_have_one_winner(database
     let mut moved = [forward, back].concat();
     moved.sort();
     assert_eq!(moved, ids().collect::<Vec<_>>(), "either the pivot or the way back, for each");
+    end(nodes).await;
+}
+
+async fn an_instance_that_another_orchestrator_has_moved_is_not_taken_from_memory(database: TestDatabase) {
+    let nodes = nodes(&database).await;
+    begin(&nodes[0]).await;
+    for id in ids() {
+        let (dispatch_id, order_id) = (id.clone(), order_of(&id));
+        nodes[0].handles(&id, v1::OrderAccepted { dispatch_id, order_id }).await;
+        let (dispatch_id, order_id) = (id.clone(), order_of(&id));
+        nodes[1].handles(&id, v1::PaymentReserved { dispatch_id, order_id, ..Default::default() }).await;
+        let (dispatch_id, order_id) = (id.clone(), order_of(&id));
+        nodes[0].handles(&id, v1::DispatchCreated { dispatch_id, order_id }).await;
+    }
+    let moved = "SELECT DISTINCT version || ' ' || steps FROM saga_instances";
+    assert_eq!(database.texts(moved).await, ["4 DONE,DONE,DONE,RUNNING,PENDING"]);
+    let ignored = "SELECT count(*) FROM saga_history WHERE event = 'late_reply_ignored'";
+    assert_eq!(database.number(ignored).await, 0, "what was remembered decided nothing");
+    end(nodes).await;
+}
+
+async fn a_deadline_that_was_moved_by_hand_is_kept(database: TestDatabase) {
+    let nodes = nodes(&database).await;
+    begin(&nodes[0]).await;
+    database.execute("UPDATE saga_instances SET deadline_at = 1").await;
+    for id in ids() {
+        let (dispatch_id, order_id) = (id.clone(), order_of(&id));
+        // No answer to what was asked: noted, and the saga goes on waiting as long as it was to.
+        nodes[0].handles(&id, v1::PaymentReserved { dispatch_id, order_id, ..Default::default() }).await;
+    }
+    let kept = "SELECT count(*) FROM saga_instances WHERE deadline_at = 1 AND version = 2";
+    assert_eq!(database.number(kept).await, i64::try_from(DISPATCHES).unwrap());
     end(nodes).await;
 }

@@ -57,6 +57,10 @@ impl Transaction for Consume {
     const NAME: &'static str = "test.consume";
     type Output = ();
 
+    fn is_optimistic(&self) -> bool {
+        self.by.is_optimistic()
+    }
+
     async fn run(&self, tx: &Tx) -> Result<(), StoreError> {
         let (envelope, trace) = (self.envelope.clone(), TraceContext::default());
         let received = Received { message: self.by.parse(&envelope)?, envelope, trace, packed: false };

@@ -102,6 +102,11 @@ impl<H: Handler> Transaction for Apply<H> {
     const NAME: &'static str = "test.apply";
     type Output = Vec<Reply>;
 
+    /// Where somebody is to come in between, this one holds its locks.
+    fn is_optimistic(&self) -> bool {
+        self.gate.is_none() && self.handler.is_optimistic()
+    }
+
     async fn run(&self, tx: &Tx) -> Result<Vec<Reply>, StoreError> {
         self.runs.fetch_add(1, Ordering::SeqCst);
         let mut received = Vec::new();
