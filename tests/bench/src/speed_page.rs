@@ -63,7 +63,7 @@ fn yardsticks(book: &Book) -> Section {
     Section {
         title: "Yardsticks",
         text: "What each stage allows when it is driven raw. Insert: a dispatch row and an outbox row of about 300 \
-               bytes, 50 of each in a transaction over two connections (SQLite: 200 over one). Broker: messages of 300 \
+               bytes, 200 of each in a transaction over two connections (SQLite: over one). Broker: messages of 300 \
                bytes, a window of 500, prefetch 256, 32 acknowledged at once. Echo: calls with the messages of \
                `RequestDispatch` over bare tonic, client and server single-threaded."
             .to_owned(),
