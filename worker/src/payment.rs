@@ -55,7 +55,7 @@ impl Handler for Payment {
         for command in commands {
             outcomes.push(decide(&self.rules, &mut book, command)?.outcome(command.key()));
         }
-        table::save(tx, &book);
+        table::save(tx, &book)?;
         Ok(outcomes)
     }
 }

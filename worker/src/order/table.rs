@@ -60,15 +60,21 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
     Ok((get(found, 0)?, row))
 }
 
-/// Writes what was decided, before the commit. Where an order is cancelled that may make room for its successor in
-/// the same batch, that comes first.
+/// Writes what was decided, before the commit. An order that is cancelled may make room for its successor in the same
+/// batch: then that comes first, and who had the order before has to be known.
 pub(super) async fn save(tx: &Tx, orders: &Orders) -> Result<(), StoreError> {
     let mut new: Vec<(&str, &Row)> = orders.rows.new_rows().collect();
     let changed = orders.rows.changed_rows();
     let changes = changed.map(|(id, was, row)| (id, was.state.name(), row.state.name(), row.reason.as_str()));
     table::update(tx, "orders", changes);
-    let is_closed = |(_, _, row): (_, _, &Row)| matches!(row.state, State::Cancelled | State::Refused);
-    if !new.is_empty() && orders.rows.changed_rows().any(is_closed) {
+    let closed = |row: &Row| matches!(row.state, State::Cancelled | State::Refused);
+    let makes_room = |(_, _, row): (_, _, &Row)| {
+        closed(row) && new.iter().any(|(_, successor)| successor.order_id == row.order_id)
+    };
+    if orders.rows.changed_rows().any(makes_room) {
+        if tx.is_optimistic() {
+            return Err(StoreError::Conflict("an order changes hands within a batch".to_owned()));
+        }
         tx.write_later().await?;
     }
     // By order, the key that two dispatches can have in common: so no two workers wait for each other.

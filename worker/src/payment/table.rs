@@ -118,12 +118,17 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
     Ok((get(found, 0)?, Row { order_id, customer_id, amount, state, reason: get(found, 6)? }))
 }
 
-/// Writes what was decided, before the commit.
-pub(super) fn save(tx: &Tx, book: &Book) {
+/// Writes what was decided, before the commit. Nothing is declined by an account that somebody may be giving back to:
+/// that is decided under its lock.
+pub(super) fn save(tx: &Tx, book: &Book) -> Result<(), StoreError> {
+    if tx.is_optimistic() && book.rows.new_rows().any(|(_, row)| row.state == State::Refused) {
+        return Err(StoreError::Conflict("declined by an account that was not locked".to_owned()));
+    }
     save_changed(tx, &book.rows);
     save_new(tx, &book.rows);
     save_accounts(tx, &book.accounts);
     save_new_accounts(tx, &book.accounts);
+    Ok(())
 }
 
 /// The date of a capture is that of the first time.
