@@ -105,7 +105,9 @@ impl Handler for Orchestrator {
         let mut remembered = Vec::new();
         if tx.is_optimistic() {
             remembered = self.recent.take(ids.iter().copied());
-            remembered.iter().for_each(|instance| _ = ids.remove(instance.dispatch_id.as_str()));
+            for instance in &remembered {
+                ids.remove(instance.dispatch_id.as_str());
+            }
         }
         let loaded = persist::load(tx, ids.into_iter()).await?;
         let mut shell = Shell::new(&self.definitions, loaded.into_values()).with_remembered(remembered);

@@ -45,11 +45,10 @@ fn classify_code(code: &str, text: String) -> StoreError {
     match code {
         // PostgreSQL: unique key; SQLite: unique key, primary key.
         "23505" | "2067" | "1555" => StoreError::Taken(text),
-        // What a guard of ours comes to, see `later`. PostgreSQL: division by zero; SQLite: a number that is none.
-        "22012" => StoreError::Conflict(text),
+        // SQLite: a number that is none, which a guard of ours comes to (see `later`).
         "1" if text.contains("integer overflow") => StoreError::Conflict(text),
-        // PostgreSQL: serialization failure, deadlock, lock or statement time-out.
-        "40001" | "40P01" | "55P03" | "57014"
+        // PostgreSQL: serialization failure, deadlock, lock or statement time-out; the same guard's division by zero.
+        "40001" | "40P01" | "55P03" | "57014" | "22012"
         // SQLite: busy or locked, also with a stale snapshot.
         | "5" | "6" | "261" | "517" => StoreError::Conflict(text),
         // SQLite: i/o error, disk full, cannot open. They pass when the operator has acted.

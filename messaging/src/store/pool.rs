@@ -214,13 +214,11 @@ async fn begin_immediate<'b>(
     pool: &SqlitePool,
     begun: &'b mut Option<Transaction<'static, Sqlite>>,
 ) -> Result<&'b mut Transaction<'static, Sqlite>, StoreError> {
-    match begun {
-        Some(begun) => Ok(begun),
-        None => {
-            let new = pool.begin_with("BEGIN IMMEDIATE").await;
-            Ok(begun.insert(new.map_err(|error| classify_sqlx(&error))?))
-        }
+    if let Some(begun) = begun {
+        return Ok(begun);
     }
+    let new = pool.begin_with("BEGIN IMMEDIATE").await;
+    Ok(begun.insert(new.map_err(|error| classify_sqlx(&error))?))
 }
 
 /// A lost answer to what commits leaves the outcome unknown.

@@ -132,7 +132,7 @@ impl Running {
             add(metric, value);
         }
         after.peak().into_iter().for_each(|peak| add(Metric::Memory, peak));
-        measured.figures().into_iter().for_each(|(metric, value)| add(metric, value));
+        measured.figures().for_each(|(metric, value)| add(metric, value));
         self.messages = after.messages();
         self.owe(measured.accepted);
         Ok(measured)

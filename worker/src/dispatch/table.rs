@@ -83,8 +83,10 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
 
 /// Writes what was decided, before the commit.
 pub(super) fn save(tx: &Tx, deliveries: &Deliveries) {
-    let changed = deliveries.rows.changed_rows();
-    let changes = changed.map(|(id, was, row)| (id, was.state.name(), row.state.name(), row.reason.as_str()));
+    let changes = deliveries
+        .rows
+        .changed_rows()
+        .map(|(id, was, row)| (id, was.state.name(), row.state.name(), row.reason.as_str()));
     table::update(tx, "deliveries", changes);
     let mut rows = Rows::new(NEW);
     for (id, row) in deliveries.rows.new_rows() {

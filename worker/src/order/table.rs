@@ -64,8 +64,10 @@ fn row(found: &QueryResult) -> Result<(String, Row), StoreError> {
 /// batch: then that comes first, and who had the order before has to be known.
 pub(super) async fn save(tx: &Tx, orders: &Orders) -> Result<(), StoreError> {
     let mut new: Vec<(&str, &Row)> = orders.rows.new_rows().collect();
-    let changed = orders.rows.changed_rows();
-    let changes = changed.map(|(id, was, row)| (id, was.state.name(), row.state.name(), row.reason.as_str()));
+    let changes = orders
+        .rows
+        .changed_rows()
+        .map(|(id, was, row)| (id, was.state.name(), row.state.name(), row.reason.as_str()));
     table::update(tx, "orders", changes);
     let closed = |row: &Row| matches!(row.state, State::Cancelled | State::Refused);
     let makes_room = |(_, _, row): (_, _, &Row)| {
