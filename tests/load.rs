@@ -4,12 +4,10 @@
 
 use std::{collections::BTreeMap, env};
 
-use waybill_proto::v1::DispatchRequested;
 use waybill_test_support::{
     Rig, TestDatabase,
     audit::Fate,
-    client::{refused_by_dispatch, refused_by_order, refused_by_payment, request},
-    load::Load,
+    load::{Load, numbered},
     on_both_databases,
 };
 
@@ -21,17 +19,6 @@ const IN_FLIGHT: usize = 64;
 /// How many; a debug build on a small machine handles so many in seconds.
 fn dispatches() -> usize {
     env::var("WAYBILL_TEST_DISPATCHES").map_or(1_500, |text| text.parse().expect("a number"))
-}
-
-/// A tenth is refused at each of the three participants.
-fn numbered(number: usize) -> (DispatchRequested, Fate) {
-    let id = format!("m-{number}");
-    match number % 10 {
-        1 => (refused_by_order(&id), Fate::RefusedByOrder),
-        2 => (refused_by_payment(&id), Fate::RefusedByPayment),
-        3 => (refused_by_dispatch(&id), Fate::RefusedByDispatch),
-        _ => (request(&id), Fate::Completed),
-    }
 }
 
 async fn every_one_of_many_dispatches_ends_as_its_request_asks_for(database: TestDatabase) {

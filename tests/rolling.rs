@@ -8,12 +8,12 @@ use std::{
 };
 
 use tokio::process::Command;
-use waybill_proto::v1::{DispatchReceipt, DispatchRequested};
+use waybill_proto::v1::DispatchReceipt;
 use waybill_test_support::{
     Process, Program, TestBroker, TestDatabase,
     audit::{Books, Fate},
-    client::{Client, refused_by_dispatch, refused_by_order, refused_by_payment, request},
-    load::Load,
+    client::Client,
+    load::{Load, numbered},
     on_both_databases,
     patience::until,
     program,
@@ -80,16 +80,6 @@ impl Stage {
         let expected = self.receipts.iter().map(|r| (r.dispatch_id.clone(), fates[&r.message_id])).collect();
         books.compare(&expected).await;
         self.broker.clean().await;
-    }
-}
-
-fn numbered(number: usize) -> (DispatchRequested, Fate) {
-    let id = format!("m-{number}");
-    match number % 10 {
-        1 => (refused_by_order(&id), Fate::RefusedByOrder),
-        2 => (refused_by_payment(&id), Fate::RefusedByPayment),
-        3 => (refused_by_dispatch(&id), Fate::RefusedByDispatch),
-        _ => (request(&id), Fate::Completed),
     }
 }
 

@@ -22,6 +22,7 @@ mod metrics;
 mod page_token;
 mod readiness;
 mod reconcile;
+mod refresh;
 mod request;
 mod row;
 mod server;
@@ -34,4 +35,6 @@ mod view;
 mod violations;
 mod web;
 
-pub use self::{http_json::openapi, reconcile::RECONCILE_HORIZON, server::Gateway, settings::Settings};
+pub use self::{
+    http_json::openapi, reconcile::RECONCILE_HORIZON, refresh::Refresh, server::Gateway, settings::Settings,
+};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lapin::BasicProperties;
 use rig::{Recorder, Rig, Seen, message};
-use waybill_messaging::Failure;
+use waybill_messaging::{Envelope, Failure, Handler, Outcome, Received, StoreError, Tx};
 use waybill_test_support::{Proxy, TestDatabase, on_both_databases, patience::until};
 
 on_both_databases!(
@@ -17,6 +17,7 @@ on_both_databases!(
     a_transient_failure_is_tried_again_with_the_attempt_in_the_header,
     a_message_that_keeps_failing_is_buried_after_its_attempts,
     a_permanent_failure_is_buried_at_once_without_a_partial_effect,
+    a_failure_of_a_run_without_locks_is_decided_again_with_them,
     one_poison_message_in_a_batch_does_not_spoil_the_others,
     a_malformed_message_is_buried_with_its_body,
     a_panicking_handler_counts_as_a_transient_failure,
@@ -110,6 +111,43 @@ async fn a_permanent_failure_is_buried_at_once_without_a_partial_effect(database
     assert_eq!(told.recv().await.unwrap(), seen("m-1", 1));
     assert!(told.try_recv().is_err(), "tried once");
     assert_eq!(effects(&rig).await, Vec::<String>::new());
+    rig.end().await;
+}
+
+/// Fails as long as it has no locks.
+struct Hasty(Recorder);
+
+impl Handler for Hasty {
+    type Message = String;
+
+    fn inbox(&self) -> Option<&'static str> {
+        self.0.inbox()
+    }
+
+    fn is_optimistic(&self) -> bool {
+        true
+    }
+
+    fn parse(&self, envelope: &Envelope) -> Result<String, Failure> {
+        self.0.parse(envelope)
+    }
+
+    async fn apply(&self, tx: &Tx, batch: &[&Received<String>]) -> Result<Vec<Outcome>, StoreError> {
+        if tx.is_optimistic() {
+            return Err(Failure::Permanent("what was read does not fit together".to_owned()).into());
+        }
+        self.0.apply(tx, batch).await
+    }
+}
+
+async fn a_failure_of_a_run_without_locks_is_decided_again_with_them(database: TestDatabase) {
+    let mut rig = Rig::new(database).await;
+    let (handler, _told) = Recorder::new(|_| Ok(()));
+    rig.consume(Hasty(handler)).await;
+    rig.send(vec![message("m-1")]).await;
+    until("handled", async || rig.database.number("SELECT count(*) FROM inbox").await == 1).await;
+    assert_eq!(effects(&rig).await, ["m-1"]);
+    buried(&rig, 0).await;
     rig.end().await;
 }
 

@@ -4,20 +4,15 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    time::sleep,
+use tokio::sync::watch;
+use waybill_gateway::{
+    Refresh,
+    auth::{Client, Limit},
 };
-use waybill_gateway::auth::{Client, Limit};
 
 use crate::config::{Config, clients};
-
-/// Between two looks.
-const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The file, and what it held at the last look, usable or not.
 pub(super) struct Roster {
@@ -44,19 +39,9 @@ impl Roster {
 
     /// Looks every few seconds and at each SIGHUP, for ever.
     pub(super) async fn keep_fresh(mut self) {
-        // Fails only where the process may have no handlers at all; then there is still the interval.
-        let mut hangup = signal(SignalKind::hangup()).ok();
+        let mut refresh = Refresh::new();
         loop {
-            let asked = async {
-                match &mut hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = sleep(INTERVAL) => {}
-                _ = asked => {}
-            }
+            refresh.due().await;
             match self.look().await {
                 Ok(None) => {}
                 Ok(Some(clients)) => tracing::info!(clients, "the file of clients has changed and is in use"),

@@ -26,13 +26,16 @@ const IDLE: Duration = Duration::from_secs(2);
 /// With this in the environment the files are written, not compared.
 const WRITE: &str = "WAYBILL_WRITE_COSTS";
 /// What is done once in a while, whether there are dispatches or not.
-const NOW_AND_THEN: [&str; 12] = [
+const NOW_AND_THEN: [&str; 14] = [
     "read",
+    "dead_letters.take_apart",
     "duty.take",
     "gateway.reconcile",
     "inbox.forget",
     "outbox.claim",
     "outbox.probe",
+    // Once for each row at most; how many of them go together is a matter of time.
+    "outbox.settle",
     "saga.forget_history",
     "saga.unpark",
     "saga.wake",

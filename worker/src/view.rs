@@ -41,20 +41,18 @@ impl<R> View<R> {
 
     /// Rows that were not there.
     pub(crate) fn new_rows(&self) -> impl Iterator<Item = (&str, &R)> {
-        let new = |(key, entry)| match entry {
-            &Entry { ref row, fate: Fate::New } => Some((String::as_str(key), row)),
-            _ => None,
-        };
-        self.0.iter().filter_map(new)
+        self.0.iter().filter_map(|(key, entry)| match &entry.fate {
+            Fate::New => Some((key.as_str(), &entry.row)),
+            Fate::Loaded | Fate::Changed(_) => None,
+        })
     }
 
     /// Rows that were there and are different now, each after what it was.
     pub(crate) fn changed_rows(&self) -> impl Iterator<Item = (&str, &R, &R)> {
-        let changed = |(key, entry)| match entry {
-            &Entry { ref row, fate: Fate::Changed(ref before) } => Some((String::as_str(key), before, row)),
-            _ => None,
-        };
-        self.0.iter().filter_map(changed)
+        self.0.iter().filter_map(|(key, entry)| match &entry.fate {
+            Fate::Changed(before) => Some((key.as_str(), before, &entry.row)),
+            Fate::Loaded | Fate::New => None,
+        })
     }
 }
 

@@ -4,22 +4,17 @@
 //! that was begun under the old one is resumed under the new. Files are compared by content: a certificate that is
 //! put in place by a rename or by switching a symbolic link is seen, whatever its date.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    time::sleep,
-};
+use tokio::sync::watch;
 use waybill_messaging::pem;
 
-/// Between two looks at the files.
-const INTERVAL: Duration = Duration::from_secs(5);
+use crate::refresh::Refresh;
 
 /// ALPN names, the one that is liked best first.
 pub type Protocols = &'static [&'static [u8]];
@@ -68,19 +63,9 @@ impl Certificates {
 
     /// Looks at the files every few seconds and at each SIGHUP, for ever.
     pub(super) async fn keep_fresh(mut self, port: &'static str) {
-        // Fails only where the process may have no handlers at all; then there is still the interval.
-        let mut hangup = signal(SignalKind::hangup()).ok();
+        let mut refresh = Refresh::new();
         loop {
-            let asked = async {
-                match &mut hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = sleep(INTERVAL) => {}
-                _ = asked => {}
-            }
+            refresh.due().await;
             match self.look().await {
                 Ok(true) => tracing::info!(port, "new certificates are in use"),
                 Ok(false) => {}

@@ -65,6 +65,10 @@ impl<H: Handler> Apply<H> {
         let mut known = if asks_first { inbox::handled(tx, consumer, ids()).await? } else { HashMap::new() };
         let (repeated, fresh) = split(batch, &known);
         let outcomes = match self.handler.apply(tx, &fresh).await {
+            // What was read without locks need not have been true at one moment.
+            Err(StoreError::Failed(failure)) if tx.is_optimistic() => {
+                return Err(StoreError::Conflict(failure.to_string()));
+            }
             // Only what is known already may have failed for that.
             Err(StoreError::Failed(failure))
                 if !asks_first && !inbox::handled(tx, consumer, ids()).await?.is_empty() =>

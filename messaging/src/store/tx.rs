@@ -124,12 +124,12 @@ impl Tx {
         Ok(found)
     }
 
-    /// Reads the rows of `sql` without beginning anything, in an optimistic run; no other may have the answer.
+    /// Reads the rows of `sql` outside the transaction, in an optimistic run; no other may have the answer.
     pub async fn glance(&self, sql: &str) -> Result<Option<Vec<QueryResult>>, StoreError> {
         if !self.is_optimistic {
             return Ok(None);
         }
-        self.glance_one(Statement::new(self.store.backend(), sql, &[])?).await.map(Some)
+        self.store.query(sql, Vec::new()).await.map(Some)
     }
 
     /// Writes `sql` over the set `v` of `rows` before the commit, together with everything else that was put

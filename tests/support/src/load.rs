@@ -8,11 +8,26 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tonic::{Code, Request, Status};
 use waybill_proto::v1::{DispatchReceipt, DispatchRequested};
 
-use crate::{client::Client, patience::in_time};
+use crate::{
+    audit::Fate,
+    client::{Client, refused_by_dispatch, refused_by_order, refused_by_payment, request},
+    patience::in_time,
+};
 
 const PAUSE: Duration = Duration::from_millis(50);
 /// A call that has no answer by then is made again.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The request of that number, and how it ends: a tenth is refused at each of the three participants.
+pub fn numbered(number: usize) -> (DispatchRequested, Fate) {
+    let id = format!("m-{number}");
+    match number % 10 {
+        1 => (refused_by_order(&id), Fate::RefusedByOrder),
+        2 => (refused_by_payment(&id), Fate::RefusedByPayment),
+        3 => (refused_by_dispatch(&id), Fate::RefusedByDispatch),
+        _ => (request(&id), Fate::Completed),
+    }
+}
 
 /// Requests on their way.
 pub struct Load {
