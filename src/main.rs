@@ -8,7 +8,7 @@ mod config;
 mod serve;
 mod telemetry;
 
-use std::{process::ExitCode, time::Duration};
+use std::{num::NonZero, process::ExitCode, thread::available_parallelism, time::Duration};
 
 use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
@@ -23,10 +23,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FLUSH: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
+    save_memory();
     // Fails only when a provider is installed already, and then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = Cli::parse().prepare().and_then(run);
     outcome.unwrap_or_else(|failure| failure.report())
+}
+
+/// The allocator spreads what it hands out by size and by thread. With huge pages each such place, however little
+/// is used of it, takes 2 MiB of memory: at rest three times what is needed. No gain in speed could be measured.
+fn save_memory() {
+    // A kernel without such pages has nothing to turn off.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn run(task: Task) -> Result<ExitCode, Failure> {
@@ -44,10 +53,17 @@ fn run(task: Task) -> Result<ExitCode, Failure> {
     outcome
 }
 
+/// One thread for two cores, because the others' work is the database's and the broker's. Alone it wakes nobody: two
+/// threads on two cores took a third more of processor time for each dispatch.
 fn runtime(threads: Option<usize>) -> Result<Runtime, Failure> {
-    let mut builder = Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(threads);
-    }
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match threads.unwrap_or(cores.div_ceil(2)) {
+        1 => Builder::new_current_thread(),
+        threads => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
     builder.enable_all().build().map_err(|error| Failure::other(format!("the runtime cannot start: {error}")))
 }

@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) ready_max_outbox_age: Option<Duration>,
     /// Whether all sagas are paused before anything is consumed; a flag of `serve`, no setting.
     pub(crate) paused: bool,
-    /// Worker threads; `None` means one per core.
+    /// Worker threads; `None` means one for two cores.
     pub(crate) threads: Option<usize>,
     pub(crate) log_format: LogFormat,
     pub(crate) gateway: Gateway,

@@ -26,7 +26,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row("drain_timeout", "WAYBILL_DRAIN_TIMEOUT", "30s", time(Duration::from_millis(100), HOUR),
         "How long stopping may take before what is left is abandoned"),
     row("runtime.threads", "WAYBILL_RUNTIME_THREADS", "0", count(0, 1_024),
-        "Worker threads; 0 means one per core"),
+        "Worker threads; 0 means one for two cores"),
     row("external", "WAYBILL_EXTERNAL", "", Kind::Participants,
         "Participants that somebody else runs: their messages always travel alone"),
     row("log.format", "WAYBILL_LOG_FORMAT", "auto", Kind::Choice(&["auto", "text", "json"]),
