@@ -179,7 +179,7 @@ fn router(
         // Whoever watches over a process may always ask how it is.
         .add_service(web::grpc(health));
     let grpc = reflecting(routes, settings, auth).into_axum_router().reset_fallback();
-    web::guard(grpc.merge(http_json::routes(gateway, most)).fallback(http_json::unknown), settings)
+    web::guard(grpc.merge(http_json::routes(gateway, settings)).fallback(http_json::unknown), settings)
 }
 
 /// Both: grpcurl up to 1.8.7 knows only v1alpha, newer tools ask for v1 first.

@@ -8,9 +8,9 @@ use serde_json::json;
 use tokio::process::Command;
 use waybill_test_support::{
     Rig, TestDatabase,
-    http::{get, post},
+    http::{Events, get, post},
     on_both_databases,
-    patience::{in_time, until},
+    patience::in_time,
 };
 
 on_both_databases!(a_dispatch_that_is_requested_over_http_is_seen_to_its_end);
@@ -27,9 +27,18 @@ async fn a_dispatch_that_is_requested_over_http_is_seen_to_its_end(database: Tes
     let accepted = post(&format!("{url}/v1/dispatches"), &[("idempotency-key", "m-1")], &order).await;
     assert_eq!(accepted.status, 202, "{accepted:?}");
     let location = format!("{url}{}", accepted.header("location"));
-    let ended = async || get(&location, &[]).await.json()["state"] == "DISPATCH_STATE_COMPLETED";
-    until("the end of the dispatch", ended).await;
+    let mut events = Events::open(&format!("{location}/events"), &[]).await;
+    let mut happened = Vec::new();
+    loop {
+        let event = events.next().await.unwrap();
+        if event.field("event") == "end" {
+            break;
+        }
+        happened.push(event.json());
+    }
     let dispatch = get(&location, &[]).await.json();
+    assert_eq!(dispatch["history"], json!(happened));
+    assert_eq!(get(&format!("{url}/v1/dispatches?message_id=m-1"), &[]).await.json(), dispatch);
     assert_eq!(dispatch["steps"].as_array().unwrap().len(), 5);
     assert_eq!(dispatch["history"].as_array().unwrap().last().unwrap()["event"], "complete_order_done");
     let late = post(&format!("{location}/cancel"), &[], &json!({ "reason": "too late" })).await;

@@ -1,4 +1,4 @@
-//! A request of HTTP as a call of gRPC, and the answer to it as a message.
+//! A request of HTTP as a call of gRPC.
 //!
 //! The call's body is made when its handler wants it, not before: nothing is read for a client who may not call.
 
@@ -9,13 +9,17 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request::Parts};
 use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::StreamBody;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
-use tonic::{Code, Status};
+use tonic::Code;
 use tower::ServiceExt as _;
 
-use super::{Grpc, Problem, query, read};
+use super::{
+    Grpc, Problem,
+    answers::{self, Answers},
+    query, read,
+};
 use crate::json::CONTRACT;
 
 /// What is said of the one body and holds for no other.
@@ -42,17 +46,18 @@ pub(super) struct Call {
 pub(super) enum Content {
     /// A body in JSON, and what is said of one field elsewhere.
     Body(Body, Option<Said>),
-    /// The query.
-    Query(String),
-    Json(serde_json::Value),
+    /// The query, and what is said of fields elsewhere.
+    Query(String, Vec<Said>),
 }
 
 /// What the path or a header says of a field.
 pub(super) struct Said {
     pub(super) field: &'static str,
-    pub(super) value: String,
+    pub(super) value: Value,
     /// Who says it, for people.
     pub(super) by: &'static str,
+    /// Whether it holds whatever body or query say of that field.
+    pub(super) prevails: bool,
 }
 
 impl Content {
@@ -60,34 +65,43 @@ impl Content {
     pub(super) fn check(&self, headers: &HeaderMap, most: usize) -> Result<(), Problem> {
         match self {
             Self::Body(..) => read::check(headers, most),
-            Self::Query(_) | Self::Json(_) => Ok(()),
+            Self::Query(..) => Ok(()),
         }
     }
 
     async fn message(self, input: MessageDescriptor, most: usize) -> Result<DynamicMessage, Problem> {
         match self {
-            Self::Json(json) => read::message(input, json),
-            Self::Query(query) => read::message(input.clone(), query::parse(&input, &query)?),
+            Self::Query(query, said) => {
+                let message = read::message(input.clone(), query::parse(&input, &query)?)?;
+                put_all(said, message)
+            }
             Self::Body(body, said) => {
-                let mut message = read::message(input, read::body(body, most).await?)?;
-                if let Some(said) = said {
-                    said.put_into(&mut message)?;
-                }
-                Ok(message)
+                let message = read::message(input, read::body(body, most).await?)?;
+                put_all(said, message)
             }
         }
     }
 }
 
+fn put_all(
+    said: impl IntoIterator<Item = Said>,
+    mut message: DynamicMessage,
+) -> Result<DynamicMessage, Problem> {
+    for said in said {
+        said.put_into(&mut message)?;
+    }
+    Ok(message)
+}
+
 impl Said {
-    /// The body may say the same, and nothing else.
+    /// Body and query may say the same, and nothing else where this does not prevail.
     fn put_into(self, message: &mut DynamicMessage) -> Result<(), Problem> {
-        let in_body = message.get_field_by_name(self.field);
-        let in_body = in_body.as_deref().and_then(Value::as_str).unwrap_or_default();
-        if !in_body.is_empty() && in_body != self.value {
+        let is_said = message.has_field_by_name(self.field);
+        let differs = message.get_field_by_name(self.field).is_none_or(|value| *value != self.value);
+        if is_said && differs && !self.prevails {
             return Err(Problem::of_field(self.field, &format!("must be what {} says, or absent", self.by)));
         }
-        message.set_field_by_name(self.field, Value::String(self.value));
+        message.set_field_by_name(self.field, self.value);
         Ok(())
     }
 }
@@ -109,7 +123,7 @@ impl Call {
         mut parts: Parts,
         content: Content,
         most: usize,
-    ) -> Result<DynamicMessage, Problem> {
+    ) -> Result<Answers, Problem> {
         for name in OF_THE_BODY {
             parts.headers.remove(name);
         }
@@ -137,7 +151,7 @@ impl Call {
         if let Some(problem) = wrong.get().cloned() {
             return Err(problem);
         }
-        answer(self.output, response).await
+        Ok(answers::of(self.output, response)?)
     }
 }
 
@@ -152,28 +166,7 @@ fn frame(message: &DynamicMessage) -> Bytes {
     frame.freeze()
 }
 
-async fn answer(
-    output: MessageDescriptor,
-    response: http::Response<tonic::body::Body>,
-) -> Result<DynamicMessage, Problem> {
-    refused(response.headers())?;
-    let collected = response.into_body().collect().await?;
-    if let Some(trailers) = collected.trailers() {
-        refused(trailers)?;
-    }
-    let body = collected.to_bytes();
-    let message = body.get(PREFIX..).ok_or_else(|| broken("an answer is empty"))?;
-    DynamicMessage::decode(output, message).map_err(|error| broken(&error.to_string()))
-}
-
-fn refused(headers: &HeaderMap) -> Result<(), Status> {
-    match Status::from_header_map(headers) {
-        Some(status) if status.code() != Code::Ok => Err(status),
-        _ => Ok(()),
-    }
-}
-
-fn broken(why: &str) -> Problem {
+pub(super) fn broken(why: &str) -> Problem {
     tracing::error!(why, "HTTP and gRPC do not fit together");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, "the answer cannot be read")
 }

@@ -25,6 +25,16 @@ with the same name and content is harmless and answers the first receipt.";
 const CANCEL: &str = "Asks for a dispatch to be undone and waits a little for the decision. Cancelling what is cancelled \
 already succeeds; what can no longer be undone is refused with code FAILED_PRECONDITION.";
 
+const FIND: &str = "A page of those that fit; with `message_id`, which stands alone, the one dispatch that was requested by \
+that name, with its steps and history.";
+
+const WATCH: &str = "Server-sent events: each transition from the beginning, or after a version, as a DispatchTransition in \
+JSON with its `version` as the event's id. When nothing more will happen without a person (completed, cancelled, stuck) the last \
+event is `end`; where the server ends the stream for another reason it is `problem`, with a Problem. A browser's EventSource \
+comes again by itself unless it is closed, and goes on where it was. Comments come while nothing happens.";
+
+const SEEN: &str = "The id of the last event that was seen; stands above `after_version`.";
+
 const KEY: &str = "Another name for `message_id`, as it is or in quotation marks. One of the two has to be given; if both \
 are, they must say the same.";
 
@@ -37,6 +47,7 @@ fn document() -> Value {
         "paths": {
             "/v1/dispatches": { "post": request(), "get": list() },
             "/v1/dispatches/{dispatch_id}": { "parameters": [dispatch_id()], "get": one() },
+            "/v1/dispatches/{dispatch_id}/events": { "parameters": [dispatch_id()], "get": watch() },
             "/v1/dispatches/{dispatch_id}/cancel": { "parameters": [dispatch_id()], "post": cancel() },
             "/v1/openapi.json": { "get": itself() },
         },
@@ -77,11 +88,18 @@ fn request() -> Value {
 }
 
 fn list() -> Value {
+    let mut parameters = parameters("dispatch.v1.ListDispatchesRequest");
+    let name = "The one that was requested by this name. No other parameter may stand beside it.";
+    parameters.push(json!({
+        "name": "message_id", "in": "query", "description": name, "schema": limits::visible(1, MAX_ID),
+    }));
+    let found = json!({ "oneOf": [part("ListDispatchesResponse"), part("Dispatch")] });
     json!({
         "operationId": "ListDispatches",
-        "summary": "Dispatches, newest first, a page at a time",
-        "parameters": parameters("dispatch.v1.ListDispatchesRequest"),
-        "responses": answers("200", content("A page.", &part("ListDispatchesResponse")), &["400"]),
+        "summary": "Dispatches, newest first, a page at a time; or one, by the name of its request",
+        "description": FIND,
+        "parameters": parameters,
+        "responses": answers("200", content("A page, or the dispatch.", &found), &["400", "404"]),
     })
 }
 
@@ -90,6 +108,39 @@ fn one() -> Value {
         "operationId": "GetDispatch",
         "summary": "One dispatch with its steps and history",
         "responses": answers("200", content("The dispatch.", &part("Dispatch")), &["400", "404"]),
+    })
+}
+
+fn watch() -> Value {
+    let mut parameters = parameters("dispatch.v1.WatchDispatchRequest");
+    parameters.push(json!({
+        "name": "Last-Event-ID", "in": "header", "description": SEEN, "schema": limits::version(),
+    }));
+    let events = json!({
+        "description": "Events, until the end.",
+        "content": { "text/event-stream": { "schema": event() } },
+    });
+    json!({
+        "operationId": "WatchDispatch",
+        "summary": "What happens to a dispatch, as it happens",
+        "description": WATCH,
+        "parameters": parameters,
+        "responses": answers("200", events, &["400", "404"]),
+    })
+}
+
+fn event() -> Value {
+    let nothing = json!({ "type": "object", "maxProperties": 0 });
+    let data = json!({ "oneOf": [part("DispatchTransition"), part("Problem"), nothing] });
+    json!({
+        "description": "One event: a transition (`message`, which is not written), or the last.",
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "id": { "type": "string", "pattern": "^[0-9]+$" },
+            "event": { "type": "string", "enum": ["message", "end", "problem"] },
+            "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": data },
+        },
     })
 }
 

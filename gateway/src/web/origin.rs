@@ -17,11 +17,12 @@ use crate::http_json::Problem;
 const REMEMBERED: Duration = Duration::from_hours(1);
 
 /// What a page may send besides what it always may.
-const SENT: [HeaderName; 9] = [
+const SENT: [HeaderName; 10] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
     HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-grpc-web"),

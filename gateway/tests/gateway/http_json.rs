@@ -22,6 +22,7 @@ on_both_databases!(
     a_message_is_accepted_once_whichever_way_it_comes,
     a_client_bound_to_its_own_finds_nothing_of_others,
     a_list_has_pages_and_filters,
+    one_is_found_by_the_name_of_its_request,
     a_cancel_request_is_answered_with_the_sagas_decision,
 );
 
@@ -109,7 +110,7 @@ async fn a_message_is_accepted_once_whichever_way_it_comes(database: TestDatabas
     rig.end().await;
 }
 
-fn bearer(token: &str) -> [(&str, &str); 1] {
+pub(crate) fn bearer(token: &str) -> [(&str, &str); 1] {
     [("authorization", token)]
 }
 
@@ -181,6 +182,35 @@ async fn a_list_has_pages_and_filters(database: TestDatabase) {
         ("?customer_id=%ff", "customer_id"),
     ] {
         assert_eq!(refused(&list(query).await, 400, "INVALID_ARGUMENT"), field, "{query}");
+    }
+    rig.end().await;
+}
+
+async fn one_is_found_by_the_name_of_its_request(database: TestDatabase) {
+    let bound = |name| Client { own_only: true, ..client(name, &[Scope::Submit, Scope::Read]) };
+    let rig = Rig::guarded(database, of(vec![bound("one"), bound("other")])).await;
+    let (all, one) = (url(&rig, "/v1/dispatches"), bearer("Bearer one"));
+    let mut body = described("1");
+    body["message_id"] = json!("m/1?&%");
+    let accepted = post(&all, &one, &body).await;
+    let found = get(&format!("{all}?message_id=m/1%3F%26%25"), &one).await;
+    assert_eq!(found.status, 200);
+    let by_id = get(&url(&rig, accepted.header("location")), &one).await;
+    assert_eq!(found.json(), by_id.json(), "whole, as by its id");
+
+    let of_another = get(&format!("{all}?message_id=m/1%3F%26%25"), &bearer("Bearer other")).await;
+    refused(&of_another, 404, "NOT_FOUND");
+    refused(&get(&format!("{all}?message_id=m-2"), &one).await, 404, "NOT_FOUND");
+    for (query, field) in [
+        ("?message_id=", "message_id"),
+        ("?message_id=%0a", "message_id"),
+        ("?message_id=m-1&message_id=m-1", "message_id"),
+        ("?message_id=m-1&page_size=1", "page_size"),
+        ("?message_id=m-1&order_id=o-1", "order_id"),
+        ("?order_id=o-1&message_id=m-1", "message_id"),
+    ] {
+        let answer = get(&format!("{all}{query}"), &one).await;
+        assert_eq!(refused(&answer, 400, "INVALID_ARGUMENT"), field, "{query}");
     }
     rig.end().await;
 }

@@ -8,6 +8,7 @@ mod callers;
 mod cancel;
 mod connections;
 mod edge;
+mod events;
 mod get;
 mod hostile;
 mod http1;

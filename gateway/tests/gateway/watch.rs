@@ -24,7 +24,7 @@ async fn watch(rig: &Rig, dispatch_id: &str, after_version: u64) -> Stream {
 
 /// One transition of the saga. It commits both at once; here, one after the other, the history comes first,
 /// so that as with the saga nobody sees an instance ahead of its history.
-async fn goes_to(rig: &Rig, id: &str, version: u64, state: &str, event: &str) {
+pub(crate) async fn goes_to(rig: &Rig, id: &str, version: u64, state: &str, event: &str) {
     saga::happened(&rig.database, id, version, state, event).await;
     saga::stands(&rig.database, id, state, "RUNNING,PENDING,PENDING,PENDING", version).await;
 }

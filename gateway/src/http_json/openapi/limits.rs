@@ -18,7 +18,8 @@ pub(super) const REQUIRED: [&str; 6] = [
 ];
 
 /// Fields that the path names.
-pub(super) const IN_PATH: [&str; 1] = ["dispatch.v1.CancelDispatchRequest.dispatch_id"];
+pub(super) const IN_PATH: [&str; 2] =
+    ["dispatch.v1.CancelDispatchRequest.dispatch_id", "dispatch.v1.WatchDispatchRequest.dispatch_id"];
 
 /// What that field may hold; `Null` where its type says it all.
 pub(super) fn of(field: &str) -> Value {
@@ -43,8 +44,14 @@ pub(super) fn of(field: &str) -> Value {
         "dispatch.v1.ListDispatchesRequest.page_size" => {
             json!({ "type": "integer", "minimum": 0, "maximum": MAX_SIZE })
         }
+        "dispatch.v1.WatchDispatchRequest.after_version" => version(),
         _ => Value::Null,
     }
+}
+
+/// How far a saga has come.
+pub(super) fn version() -> Value {
+    json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX })
 }
 
 /// A text of so many visible ASCII characters.

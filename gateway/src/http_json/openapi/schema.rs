@@ -82,10 +82,11 @@ fn in_body(field: &FieldDescriptor, is_required: bool) -> Value {
     if is_required { one } else { json!({ "anyOf": [one, { "type": "null" }] }) }
 }
 
-/// The query that asks for this: each field is a parameter.
+/// The query that asks for this: each field that is not in the path is a parameter.
 pub(super) fn parameters(name: &str) -> Vec<Value> {
     let message = CONTRACT.get_message_by_name(name);
     let fields = message.iter().flat_map(MessageDescriptor::fields);
+    let fields = fields.filter(|field| !limits::IN_PATH.contains(&field.full_name()));
     let parameter = |field: FieldDescriptor| {
         let one = match (limits::of(field.full_name()), field.kind()) {
             // What is not specified cannot be asked for.
@@ -179,7 +180,13 @@ mod tests {
 
     #[test]
     fn every_field_of_a_request_that_is_a_text_or_a_number_has_limits() {
-        for name in ["DispatchRequested", "Money", "CancelDispatchRequest", "ListDispatchesRequest"] {
+        for name in [
+            "DispatchRequested",
+            "Money",
+            "CancelDispatchRequest",
+            "ListDispatchesRequest",
+            "WatchDispatchRequest",
+        ] {
             let message = CONTRACT.get_message_by_name(&format!("dispatch.v1.{name}")).unwrap();
             for field in message.fields().filter(|field| !limits::IN_PATH.contains(&field.full_name())) {
                 let has_own = matches!(field.kind(), Kind::Message(_) | Kind::Enum(_));
