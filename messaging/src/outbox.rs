@@ -14,6 +14,7 @@ mod parked;
 mod retry;
 mod rotate;
 mod settle;
+mod turn;
 
 use sea_orm::Value;
 
@@ -28,6 +29,7 @@ pub(crate) use self::{
     parked::{ParkedKeys, Probe},
     rotate::keep,
     settle::{PutBack, PutBackKind, Settle},
+    turn::{Page, Round, Tally, Turn},
 };
 use crate::{Column, Outgoing, Rows, Timestamp, Tx, slots::Slotted};
 

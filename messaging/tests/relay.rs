@@ -18,6 +18,7 @@ on_both_databases!(
     a_returned_message_is_known_by_what_went_over_the_wire,
     a_message_that_the_broker_refuses_is_tried_again_and_parked_in_the_end,
     thousands_of_unroutable_messages_hold_up_nobody_and_all_go_out_when_the_binding_is_back,
+    a_stranger_with_many_routing_keys_keeps_none_from_its_turn,
     rows_of_a_dead_process_are_taken_over_when_their_lease_ends,
     a_stalled_relay_cannot_clear_a_row_that_another_has_claimed,
     a_delayed_message_waits_for_its_moment,
@@ -166,6 +167,24 @@ async fn thousands_of_unroutable_messages_hold_up_nobody_and_all_go_out_when_the
         count += 1;
     }
     assert!(count >= 3_000, "each at least once: {count}");
+    rig.end().await;
+}
+
+async fn a_stranger_with_many_routing_keys_keeps_none_from_its_turn(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    let keys: Vec<_> = (0..150).map(|n| format!("stranger-{n:03}")).collect();
+    let sent = keys.iter().map(|key| {
+        let mut sent = message(key);
+        key.clone_into(&mut sent.routing_key);
+        sent
+    });
+    rig.send(sent.collect()).await;
+    until("parked", async || outbox::depth(&rig.store).await.unwrap().parked == 150).await;
+    for (left, key) in [(149, "stranger-149"), (148, "stranger-000")] {
+        let tap = rig.broker.tap("dispatch", key).await;
+        rig.outbox_holds(left).await;
+        assert_eq!(rig.broker.next(&tap).await.data, key.as_bytes());
+    }
     rig.end().await;
 }
 

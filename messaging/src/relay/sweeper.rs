@@ -1,7 +1,7 @@
 //! Looks through the outbox for rows that nobody holds: their owner died or had no room, their delay is
 //! over, or they are parked and worth a probe.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     sync::mpsc,
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{HandOff, Lane, Settings, Settlement};
 use crate::{
     Outgoing, Store, StoreError,
-    outbox::{Claim, Lot, ParkedKeys, Probe},
+    outbox::{Claim, Lot, Page, ParkedKeys, Probe, Round, Tally, Turn},
     slots::{self, Slotted, State},
 };
 
@@ -25,17 +25,19 @@ pub(super) struct Sweeper {
     store: Store,
     hand_off: HandOff,
     parked: ParkedKeys,
+    turn: Turn,
     lease: Duration,
     interval: Duration,
 }
 
 impl Sweeper {
     pub(super) fn new(store: Store, hand_off: HandOff, parked: ParkedKeys, settings: &Settings) -> Self {
-        Self { store, hand_off, parked, lease: settings.lease, interval: settings.sweep_interval }
+        let (lease, interval) = (settings.lease, settings.sweep_interval);
+        Self { store, hand_off, parked, turn: Turn::default(), lease, interval }
     }
 
     /// Sweeps until `stop`; without a pause as long as there is more to find.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let settle = self.store.settlements();
         let mut probed = Instant::now();
         let mut looked = Instant::now();
@@ -99,18 +101,18 @@ impl Sweeper {
     }
 
     /// Tries a few of the messages that no queue took.
-    async fn probe(&self, settle: &mpsc::UnboundedSender<Settlement>) -> Result<(), StoreError> {
-        let mut parked = BTreeSet::new();
+    async fn probe(&mut self, settle: &mpsc::UnboundedSender<Settlement>) -> Result<(), StoreError> {
+        let mut round = Round::default();
         for slot in slots::all(&self.store, Slotted::Outbox).await? {
             if matches!(slot.state, State::Open | State::Closed) {
                 // Not probed: then what was known still holds.
-                let Some(mut keys) = self.probe_slot(settle, slot.number).await? else { return Ok(()) };
-                parked.append(&mut keys);
+                let Some(page) = self.probe_slot(settle, slot.number).await? else { return Ok(()) };
+                round.add(page);
             }
         }
-        let news = self.parked.replace(parked.clone());
-        if news && !parked.is_empty() {
-            tracing::warn!(routing_keys = ?parked, "messages that no queue takes wait in the outbox");
+        self.parked.end_round();
+        if let Some(Tally { first, more }) = self.turn.note(round) {
+            tracing::warn!(routing_keys = ?first, more, "messages that no queue takes wait in the outbox");
         }
         Ok(())
     }
@@ -120,22 +122,23 @@ impl Sweeper {
         &self,
         settle: &mpsc::UnboundedSender<Settlement>,
         slot: i64,
-    ) -> Result<Option<BTreeSet<String>>, StoreError> {
+    ) -> Result<Option<Page>, StoreError> {
         let table = Slotted::Outbox.table(self.store.backend(), slot);
         let any = format!("SELECT 1 FROM {table} WHERE state = 'UNROUTABLE' LIMIT 1");
         if self.store.query(&any, Vec::new()).await?.is_empty() {
-            return Ok(Some(BTreeSet::new()));
+            return Ok(Some(Page::default()));
         }
-        let mut parked = None;
+        let mut seen = None;
         let probe = async |lot| {
-            let (keys, messages) = self.store.run(Probe(lot)).await?;
+            let after = self.turn.after().map(str::to_owned);
+            let (page, messages) = self.store.run(Probe { lot, after }).await?;
             // Known before the messages go out: one that is routed frees the others.
-            self.parked.add(&keys);
-            parked = Some(keys);
+            self.parked.add(&page.keys);
+            seen = Some(page);
             Ok(messages)
         };
         self.claim(settle, slot, probe).await?;
-        Ok(parked)
+        Ok(seen)
     }
 
     /// Hands over what `take` yields, and says how much that was and how much there was room for. The room is
