@@ -68,15 +68,38 @@ async fn an_outbox_that_lags_takes_the_process_out_of_readiness_where_that_is_as
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_waits_for_its_database_lives_and_has_not_started() {
-    let program = Program::new(WAYBILL, "postgres://127.0.0.1:1/none", "amqp://127.0.0.1:1", "t.");
+    let database = "postgres://waybill:hush@127.0.0.1:1/none";
+    let program = Program::new(WAYBILL, database, "amqp://127.0.0.1:1", "t.");
     let process = program.spawn();
     process.down("database").await;
+    let reason = process.reason("database").await;
+    assert!(reason.contains("Connection refused"), "{reason}");
+    // Again and again: nothing else of the process says anything.
+    process.logs(r#""failures":3"#).await;
     assert_eq!(process.get("/livez").await.0, 200);
     for path in ["/startupz", "/readyz"] {
         let (status, said) = process.get(path).await;
         assert!(status == 503 && said.starts_with("database: "), "{path}: {status} {said}");
     }
-    assert!(process.terminate().await.status.success());
+    let ended = process.terminate().await;
+    assert!(ended.status.success());
+    let waits = ended.log.iter().filter(|line| line.contains("waiting for the database")).collect::<Vec<_>>();
+    assert!(waits.len() >= 3, "{:?}", ended.log);
+    for line in waits {
+        let names = ["postgres://", "127.0.0.1:1/none", "Connection refused", "again_in"];
+        assert!(names.iter().all(|name| line.contains(name)) && !line.contains("hush"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_was_never_there_is_soon_told_also_where_nothing_is_migrated() {
+    let program = Program::new(WAYBILL, "postgres://127.0.0.1:1/none", "amqp://127.0.0.1:1", "t.")
+        .roles("gateway")
+        .set("WAYBILL_DATABASE_MIGRATE", "false");
+    let process = program.spawn();
+    process.logs("no answer in 2 s").await;
+    assert_eq!(process.get("/readyz").await.0, 503);
+    process.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,7 +36,7 @@ pub use self::{
     envelope::{Envelope, Outgoing},
     failure::{Failure, StoreError},
     inbox::Reply,
-    store::{All, Column, Rows, Settings as StoreSettings, Store, Transaction, Tx, classify},
+    store::{All, Column, Rows, Settings as StoreSettings, Store, Transaction, Tx, classify, knock},
     topology::Exchange,
     trace::TraceContext,
 };

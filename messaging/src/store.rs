@@ -6,6 +6,7 @@
 
 mod connect;
 mod error;
+mod knock;
 mod later;
 mod pool;
 mod rows;
@@ -21,6 +22,7 @@ use tracing::Instrument;
 pub use self::{
     connect::Settings,
     error::classify,
+    knock::knock,
     later::All,
     rows::{Column, Rows},
     tx::Tx,

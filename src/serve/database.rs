@@ -15,6 +15,8 @@ use crate::config::{Config, Role, SecretUrl};
 const PART: &str = "database";
 /// A database that takes longer says nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same of one that was never heard of: its pool would not tell for long that nobody listens there.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(5) };
 
 /// A store with the outcomes of its rows, for the relay.
@@ -95,7 +97,8 @@ pub(super) fn urls(config: &Config) -> Vec<SecretUrl> {
     urls
 }
 
-/// Migrates, waiting for databases that are away. `false` when told to stop before that was done.
+/// Migrates, waiting for databases that are away, and says so again and again: nothing else of the process is there yet.
+/// `false` when told to stop before that was done.
 ///
 /// Errors: a migration failed for another reason than an absent database.
 pub(super) async fn migrate_when_there(
@@ -105,21 +108,34 @@ pub(super) async fn migrate_when_there(
 ) -> anyhow::Result<bool> {
     for url in urls(config) {
         let mut failures = 0;
-        while let Err(error) = waybill_migrations::migrate(url.expose()).await {
-            anyhow::ensure!(is_outage(&error), "migrating {url}: {error}");
+        while let Some(away) = migrate(&url).await? {
             failures += 1;
+            let pause = PAUSE.delay(failures);
+            tracing::warn!(database = %url, error = away, failures, again_in = ?pause, "waiting for the database");
             health.turn();
-            health.set(PART, Status::Down(error.to_string()));
+            health.set(PART, Status::Down(away));
             tokio::select! {
                 () = stop.cancelled() => return Ok(false),
-                () = sleep(PAUSE.delay(failures)) => {}
+                () = sleep(pause) => {}
             }
         }
     }
     Ok(true)
 }
 
-/// Whether the database is away, or has gone away while it was being migrated: then trying again may succeed.
+/// Why the database is away, or has gone away while it was being migrated, if it is: then trying again may succeed.
+///
+/// Errors: it failed for another reason.
+async fn migrate(url: &SecretUrl) -> anyhow::Result<Option<String>> {
+    if let Err(away) = waybill_messaging::knock(url.expose()).await {
+        anyhow::ensure!(away.is_outage(), "migrating {url}: {away}");
+        return Ok(Some(away.to_string()));
+    }
+    let Err(error) = waybill_migrations::migrate(url.expose()).await else { return Ok(None) };
+    anyhow::ensure!(is_outage(&error), "migrating {url}: {error}");
+    Ok(Some(error.to_string()))
+}
+
 fn is_outage(error: &waybill_migrations::Error) -> bool {
     match error {
         waybill_migrations::Error::Database(error) => classify(error).is_outage(),
@@ -130,6 +146,7 @@ fn is_outage(error: &waybill_migrations::Error) -> bool {
 /// Asks every database once a second whether it is there, and tells `health`. It turns whatever is away: one that
 /// says nothing is waited for, and told.
 pub(super) async fn watch(stores: Vec<Store>, health: Health, stop: CancellationToken) {
+    let mut patience = FIRST_PATIENCE;
     while !stop.is_cancelled() {
         let mut asking = pin!(ask(&stores));
         loop {
@@ -137,11 +154,12 @@ pub(super) async fn watch(stores: Vec<Store>, health: Health, stop: Cancellation
             tokio::select! {
                 () = stop.cancelled() => return,
                 status = &mut asking => break health.set(PART, status),
-                () = sleep(PATIENCE) => {
-                    health.set(PART, Status::Down(format!("no answer in {} s", PATIENCE.as_secs())));
+                () = sleep(patience) => {
+                    health.set(PART, Status::Down(format!("no answer in {} s", patience.as_secs())));
                 }
             }
         }
+        patience = PATIENCE;
         tokio::select! {
             () = stop.cancelled() => {}
             () = sleep(Duration::from_secs(1)) => {}

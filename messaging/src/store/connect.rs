@@ -55,7 +55,7 @@ impl Store {
     }
 }
 
-fn backend(url: &str) -> Result<DbBackend, StoreError> {
+pub(super) fn backend(url: &str) -> Result<DbBackend, StoreError> {
     let (scheme, parsed) = match url.split(':').next().unwrap_or_default() {
         "sqlite" => (DbBackend::Sqlite, SqliteConnectOptions::from_str(url).map(|_| ())),
         "postgres" | "postgresql" => (DbBackend::Postgres, PgConnectOptions::from_str(url).map(|_| ())),
