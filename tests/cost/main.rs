@@ -15,7 +15,10 @@ use waybill_test_support::{
     Rig, TestDatabase, client::request, on_both_databases, patience::in_time, prometheus::Scrape,
 };
 
-on_both_databases!(a_dispatch_costs_no_more_than_the_committed_file_says);
+on_both_databases!(
+    a_dispatch_costs_no_more_than_the_committed_file_says,
+    a_process_at_rest_holds_no_more_than_64_mb_with_its_program,
+);
 
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
 /// What is rare, such as a buffer that grows, shows in one batch and not in the median of all.
@@ -183,4 +186,16 @@ async fn a_dispatch_costs_no_more_than_the_committed_file_says(database: TestDat
     let dearer = |name: &String, cost: f64| cost > allowed.get(name).unwrap_or(&0.0) * TOLERANCE;
     let dearer: Vec<_> = costs.iter().filter(|(name, cost)| dearer(name, **cost)).collect();
     assert!(dearer.is_empty(), "dearer than {}: {dearer:?}; a dispatch costs now\n{now}", path.display());
+}
+
+/// Of what a process at rest holds, the program itself takes 24 MB in a release build; the rest is its own.
+const OWN_AT_REST: u64 = 40_000;
+
+async fn a_process_at_rest_holds_no_more_than_64_mb_with_its_program(database: TestDatabase) {
+    let rig = Rig::with(WAYBILL, database, |program| program).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", rig.process.id())).unwrap();
+    rig.stop().await;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let kilobytes: u64 = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    assert!(kilobytes <= OWN_AT_REST, "{kilobytes} kB");
 }
