@@ -45,6 +45,9 @@ use crate::{
 const PAUSE: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(5) };
 /// How long the last consumer that reads packs goes on handling what is there when it is told to stop.
 const LAST: Duration = Duration::from_secs(3);
+/// Where messages come close behind one another, each by itself, a batch waits so long for more of them: a transaction
+/// and its commit cost more than one message in it. Packs are company already, and who comes alone waits for nobody.
+const COMPANY: Duration = Duration::from_millis(1);
 /// When nothing has come for so long, nothing is there.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -131,6 +134,8 @@ pub struct Consumer<H> {
     leaderless: AtomicBool,
     /// Whether the last batch had messages that were known: then the next one may have some too.
     repeated: AtomicBool,
+    /// Whether the last batch was several messages, each of which came by itself.
+    crowded: AtomicBool,
 }
 
 /// How a subscription ended in order.
@@ -154,6 +159,7 @@ impl<H: Handler> Consumer<H> {
             metrics,
             leaderless: AtomicBool::new(false),
             repeated: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
         }
     }
 
@@ -244,6 +250,9 @@ impl<H: Handler> Consumer<H> {
         stop: &CancellationToken,
     ) -> Result<u32, String> {
         let mut batch = Batch::of(delivery(next)?);
+        if self.crowded.load(Ordering::Relaxed) {
+            sleep(COMPANY).await;
+        }
         let mut over = Ok(());
         while batch.messages.len() < self.settings.batch
             && let Some(next) = deliveries.next().now_or_never()
@@ -257,6 +266,7 @@ impl<H: Handler> Consumer<H> {
                 }
             }
         }
+        self.crowded.store(batch.is_crowd(), Ordering::Relaxed);
         let taken = batch.deliveries;
         self.handle(channel, batch, stop).await?;
         over.map(|()| taken)

@@ -30,6 +30,11 @@ impl Batch {
         batch
     }
 
+    /// Whether it is several messages, each of which came by itself.
+    pub(super) fn is_crowd(&self) -> bool {
+        self.messages.len() > 1 && self.messages.iter().all(|message| !message.packed)
+    }
+
     /// Adds what a delivery carries. A pack that cannot be read is taken for a message, of a type that nobody
     /// knows.
     pub(super) fn add(&mut self, mut delivery: Delivery) {
