@@ -23,7 +23,6 @@ use http::{HeaderValue, StatusCode, header};
 use prost_reflect::{DynamicMessage, Value};
 use tonic::{Code, Status};
 use tower::util::MapResponseLayer;
-use url::form_urlencoded;
 use waybill_proto::v1::dispatch_gateway_server::DispatchGatewayServer;
 
 pub(crate) use self::problem::Problem;
@@ -47,7 +46,9 @@ const CANCEL: &str = "/dispatch.v1.DispatchGateway/CancelDispatch";
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// By the WHATWG's HTML Living Standard: the last event that was seen, by its id, when a client comes again.
 const LAST_EVENT_ID: &str = "Last-Event-ID";
-/// A parameter that names one dispatch.
+/// Names one dispatch for us.
+const DISPATCH_ID: &str = "dispatch_id";
+/// Names it for its client.
 const MESSAGE_ID: &str = "message_id";
 
 #[derive(Clone)]
@@ -63,10 +64,11 @@ struct Api {
 pub(crate) fn routes(grpc: Grpc, settings: &Settings) -> Router {
     let api = Api { grpc, most: settings.max_message_bytes, pause: settings.keepalive_interval };
     Router::new()
-        .route("/v1/dispatches", post(request).get(find))
+        .route("/v1/dispatches", post(request).get(list))
         .route("/v1/dispatches/{dispatch_id}", get(one))
         .route("/v1/dispatches/{dispatch_id}/events", get(watch))
         .route("/v1/dispatches/{dispatch_id}/cancel", post(cancel))
+        .route("/v1/requests/{message_id}", get(of_request))
         .route("/v1/openapi.json", get(document))
         .method_not_allowed_fallback(not_allowed)
         .layer(MapResponseLayer::new(unstored))
@@ -110,13 +112,10 @@ async fn request(State(api): State<Api>, request: Request) -> Result<Response, P
     Ok(response)
 }
 
-/// One dispatch by the name that its client gave it, or all that fit the other parameters.
-async fn find(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+async fn list(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let names_one = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == MESSAGE_ID);
-    let method = if names_one { GET } else { LIST };
-    let found = api.call(method, request, |_| Content::Query(query, Vec::new())).await?;
-    answer(StatusCode::OK, &found)
+    let page = api.call(LIST, request, |_| Content::Query(query, Vec::new())).await?;
+    answer(StatusCode::OK, &page)
 }
 
 async fn one(
@@ -124,9 +123,15 @@ async fn one(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let id = in_path(id)?;
-    let dispatch = api.call(GET, request, |_| Content::Query(String::new(), vec![id])).await?;
-    answer(StatusCode::OK, &dispatch)
+    api.get(in_path(DISPATCH_ID, id)?, request).await
+}
+
+async fn of_request(
+    State(api): State<Api>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    api.get(in_path(MESSAGE_ID, id)?, request).await
 }
 
 async fn watch(
@@ -135,7 +140,7 @@ async fn watch(
     request: Request,
 ) -> Result<Response, Problem> {
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let said = [in_path(id)?].into_iter().chain(last_seen(&request)?).collect();
+    let said = [in_path(DISPATCH_ID, id)?].into_iter().chain(last_seen(&request)?).collect();
     let pause = api.pause;
     let transitions = api.open(WATCH, request, |_| Content::Query(query, said)).await?;
     Ok(events::answer(transitions, pause))
@@ -146,7 +151,7 @@ async fn cancel(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let id = in_path(id)?;
+    let id = in_path(DISPATCH_ID, id)?;
     let dispatch = api.call(CANCEL, request, |body| Content::Body(body, Some(id))).await?;
     answer(StatusCode::OK, &dispatch)
 }
@@ -156,6 +161,12 @@ async fn document() -> Response {
 }
 
 impl Api {
+    /// The one dispatch of that name.
+    async fn get(self, name: Said, request: Request) -> Result<Response, Problem> {
+        let dispatch = self.call(GET, request, |_| Content::Query(String::new(), vec![name])).await?;
+        answer(StatusCode::OK, &dispatch)
+    }
+
     /// The answer of that method. `content` says where its message comes from.
     async fn call(
         self,
@@ -191,9 +202,9 @@ fn json(message: &DynamicMessage) -> Result<String, Problem> {
     })
 }
 
-fn in_path(id: Result<Path<String>, PathRejection>) -> Result<Said, Problem> {
-    let Path(id) = id.map_err(|_| Problem::of_field("dispatch_id", "must be UTF-8"))?;
-    Ok(Said { field: "dispatch_id", value: Value::String(id), by: "the path", prevails: false })
+fn in_path(field: &'static str, id: Result<Path<String>, PathRejection>) -> Result<Said, Problem> {
+    let Path(id) = id.map_err(|_| Problem::of_field(field, "must be UTF-8"))?;
+    Ok(Said { field, value: Value::String(id), by: "the path", prevails: false })
 }
 
 /// The header Idempotency-Key, as it is or, as the draft wants it, in quotation marks.

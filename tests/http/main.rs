@@ -38,7 +38,7 @@ async fn a_dispatch_that_is_requested_over_http_is_seen_to_its_end(database: Tes
     }
     let dispatch = get(&location, &[]).await.json();
     assert_eq!(dispatch["history"], json!(happened));
-    assert_eq!(get(&format!("{url}/v1/dispatches?message_id=m-1"), &[]).await.json(), dispatch);
+    assert_eq!(get(&format!("{url}/v1/requests/m-1"), &[]).await.json(), dispatch);
     assert_eq!(dispatch["steps"].as_array().unwrap().len(), 5);
     assert_eq!(dispatch["history"].as_array().unwrap().last().unwrap()["event"], "complete_order_done");
     let late = post(&format!("{location}/cancel"), &[], &json!({ "reason": "too late" })).await;

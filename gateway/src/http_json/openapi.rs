@@ -25,8 +25,8 @@ with the same name and content is harmless and answers the first receipt.";
 const CANCEL: &str = "Asks for a dispatch to be undone and waits a little for the decision. Cancelling what is cancelled \
 already succeeds; what can no longer be undone is refused with code FAILED_PRECONDITION.";
 
-const FIND: &str = "A page of those that fit; with `message_id`, which stands alone, the one dispatch that was requested by \
-that name, with its steps and history.";
+const OF_REQUEST: &str =
+    "For a client that has lost its receipt. The name stands in the path percent-encoded.";
 
 const WATCH: &str = "Server-sent events: each transition from the beginning, or after a version, as a DispatchTransition in \
 JSON with its `version` as the event's id. When nothing more will happen without a person (completed, cancelled, stuck) the last \
@@ -46,9 +46,10 @@ fn document() -> Value {
         "security": [{ "token": [] }, { "certificate": [] }],
         "paths": {
             "/v1/dispatches": { "post": request(), "get": list() },
-            "/v1/dispatches/{dispatch_id}": { "parameters": [dispatch_id()], "get": one() },
-            "/v1/dispatches/{dispatch_id}/events": { "parameters": [dispatch_id()], "get": watch() },
-            "/v1/dispatches/{dispatch_id}/cancel": { "parameters": [dispatch_id()], "post": cancel() },
+            "/v1/dispatches/{dispatch_id}": { "parameters": [named("dispatch_id")], "get": one() },
+            "/v1/dispatches/{dispatch_id}/events": { "parameters": [named("dispatch_id")], "get": watch() },
+            "/v1/dispatches/{dispatch_id}/cancel": { "parameters": [named("dispatch_id")], "post": cancel() },
+            "/v1/requests/{message_id}": { "parameters": [named("message_id")], "get": of_request() },
             "/v1/openapi.json": { "get": itself() },
         },
         "components": {
@@ -88,18 +89,11 @@ fn request() -> Value {
 }
 
 fn list() -> Value {
-    let mut parameters = parameters("dispatch.v1.ListDispatchesRequest");
-    let name = "The one that was requested by this name. No other parameter may stand beside it.";
-    parameters.push(json!({
-        "name": "message_id", "in": "query", "description": name, "schema": limits::visible(1, MAX_ID),
-    }));
-    let found = json!({ "oneOf": [part("ListDispatchesResponse"), part("Dispatch")] });
     json!({
         "operationId": "ListDispatches",
-        "summary": "Dispatches, newest first, a page at a time; or one, by the name of its request",
-        "description": FIND,
-        "parameters": parameters,
-        "responses": answers("200", content("A page, or the dispatch.", &found), &["400", "404"]),
+        "summary": "Dispatches, newest first, a page at a time",
+        "parameters": parameters("dispatch.v1.ListDispatchesRequest"),
+        "responses": answers("200", content("A page.", &part("ListDispatchesResponse")), &["400"]),
     })
 }
 
@@ -107,6 +101,15 @@ fn one() -> Value {
     json!({
         "operationId": "GetDispatch",
         "summary": "One dispatch with its steps and history",
+        "responses": answers("200", content("The dispatch.", &part("Dispatch")), &["400", "404"]),
+    })
+}
+
+fn of_request() -> Value {
+    json!({
+        "operationId": "GetDispatchOfRequest",
+        "summary": "The dispatch that was requested by that name, with its steps and history",
+        "description": OF_REQUEST,
         "responses": answers("200", content("The dispatch.", &part("Dispatch")), &["400", "404"]),
     })
 }
@@ -164,8 +167,8 @@ fn itself() -> Value {
     })
 }
 
-fn dispatch_id() -> Value {
-    json!({ "name": "dispatch_id", "in": "path", "required": true, "schema": limits::visible(1, MAX_ID) })
+fn named(name: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": limits::visible(1, MAX_ID) })
 }
 
 fn body(schema: &Value) -> Value {
