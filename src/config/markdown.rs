@@ -30,9 +30,14 @@ pub(crate) fn markdown() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::markdown;
+    use std::{collections::HashSet, fs};
 
+    use super::{SETTINGS, markdown};
+
+    const ROOT: &str = env!("CARGO_MANIFEST_DIR");
     const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    /// What reads like a setting and is an exchange or a file.
+    const OTHERS: [&str; 3] = ["dispatch.events", "payment.py", "dispatch.rs"];
 
     #[test]
     fn readme_documents_every_setting() {
@@ -42,5 +47,29 @@ mod tests {
         let message =
             "README.md is behind: put the output of `waybill config --markdown` between the markers";
         assert_eq!(section.trim(), markdown().trim(), "{message}");
+    }
+
+    #[test]
+    fn every_setting_that_the_documentation_names_is_there() {
+        let keys: HashSet<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        let groups: HashSet<_> =
+            keys.iter().filter_map(|key| key.split_once('.')).map(|(group, _)| group).collect();
+        let guides = fs::read_dir(format!("{ROOT}/docs")).expect("docs can be read");
+        let guides = guides.map(|entry| entry.expect("docs can be read").path());
+        let mut named = HashSet::new();
+        for path in
+            guides.filter(|path| path.extension().is_some_and(|kind| kind == "md")).chain([README.into()])
+        {
+            let text = fs::read_to_string(&path).expect("a guide can be read");
+            for name in text.split('`').filter_map(|code| code.split('=').next()) {
+                let is_key = name.chars().all(|letter| letter.is_ascii_lowercase() || "._".contains(letter));
+                let group = name.split_once('.').map_or("", |(group, _)| group);
+                if is_key && groups.contains(group) && !OTHERS.contains(&name) {
+                    assert!(keys.contains(name), "{}: there is no setting {name}", path.display());
+                    named.insert(name.to_owned());
+                }
+            }
+        }
+        assert!(named.len() > 50, "few are found: {named:?}");
     }
 }
