@@ -51,7 +51,7 @@ pub(super) fn of(field: &str) -> Value {
 
 /// How far a saga has come.
 pub(super) fn version() -> Value {
-    json!({ "type": "integer", "minimum": 0, "maximum": i64::MAX })
+    json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX })
 }
 
 /// A text of so many visible ASCII characters.
