@@ -131,19 +131,24 @@ pub async fn may_publish(server: &Server, topology: &Topology) -> Result<Publish
         (topology.exchange(Exchange::Dispatch), format!("waybill.doctor.{}", uuid::Uuid::now_v7()));
     let publishing = async {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-        channel.basic_publish(short(&exchange), short(&key), options, &[], properties).await?.await
+        // Twice: the broker still reads and confirms the first message, and only then stops reading.
+        for _ in 0..2 {
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            channel.basic_publish(short(&exchange), short(&key), options, &[], properties).await?.await?;
+        }
+        Ok(())
     };
     let published = tokio::select! {
-        published = in_time("publish", async { Ok(publishing.await) }) => published?,
+        biased;
         // No goodbye: nothing can be written any more.
         why = blocked => return Ok(Publishing::Blocked(why)),
+        published = in_time("publish", async { Ok(publishing.await) }) => published?,
     };
     goodbye(&connection).await;
     match published {
         Err(error) if code(&error) == 403 => Ok(Publishing::Refused(error.to_string())),
         Err(error) if code(&error) != 404 => Err(format!("publish: {error}")),
-        Ok(_) | Err(_) => Ok(Publishing::Allowed),
+        Ok(()) | Err(_) => Ok(Publishing::Allowed),
     }
 }
 
