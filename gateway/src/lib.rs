@@ -20,6 +20,7 @@ mod json;
 pub mod listen;
 mod metrics;
 mod page_token;
+mod port;
 mod readiness;
 mod reconcile;
 mod refresh;

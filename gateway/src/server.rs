@@ -2,34 +2,25 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::Routes;
-use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use waybill_messaging::{Store, health::Health};
-use waybill_proto::{
-    DESCRIPTORS,
-    v1::{dispatch_gateway_server::DispatchGatewayServer, dispatch_operator_server::DispatchOperatorServer},
-};
 use waybill_saga::Definitions;
 
 use crate::{
     accept::Intake,
     auth::{self, Auth},
     desk::Desk,
-    edge::Edge,
-    http_json,
     listen::{Listener, Server, serve},
+    port::Port,
     readiness::Readiness,
     reconcile::Reconcile,
     service::{Operator, Service},
     settings::Settings,
     versions::Versions,
-    web,
 };
 
 /// The gateway of this process, before it serves.
@@ -108,8 +99,8 @@ impl Gateway {
         let auth = Arc::new(Auth::new(self.auth, self.clients));
         let (guard, stopped) = (Arc::clone(&auth), loops_stop.clone());
         tasks.spawn(async move { guard.run(&stopped).await });
-        let router = router(&self.settings, &auth, service, operator, health_service);
-        let serving = serve(listener, Server::new(&self.settings, router), shutdown);
+        let port = Port::new(&self.settings, &auth, service, operator, health_service);
+        let serving = serve(listener, Server::new(&self.settings, port), shutdown);
         let deadline = drain(serving, &stop, drain_timeout).await;
         intake_closing.cancel();
         loops_stop.cancel();
@@ -159,44 +150,4 @@ async fn drain(serving: impl Future<Output = ()>, stop: &CancellationToken, time
         tracing::warn!(?timeout, "connections were still open when the time to drain was up");
     }
     deadline
-}
-
-/// Everything that the port offers.
-fn router(
-    settings: &Settings,
-    auth: &Arc<Auth>,
-    service: Service,
-    operator: Operator,
-    health: HealthServer<impl HealthService>,
-) -> Router {
-    let most = settings.max_message_bytes;
-    let gateway = DispatchGatewayServer::new(service).max_decoding_message_size(most);
-    let gateway = Edge::new(gateway, settings.max_streams, auth);
-    let operator = DispatchOperatorServer::new(operator).max_decoding_message_size(most);
-    let routes = Routes::new(web::grpc(gateway.clone()))
-        // With room of its own: an operator is not kept out by a crowd.
-        .add_service(web::grpc(Edge::new(operator, settings.max_streams, auth)))
-        // Whoever watches over a process may always ask how it is.
-        .add_service(web::grpc(health));
-    let grpc = reflecting(routes, settings, auth).into_axum_router().reset_fallback();
-    web::guard(grpc.merge(http_json::routes(gateway, settings)).fallback(http_json::unknown), settings)
-}
-
-/// Both: grpcurl up to 1.8.7 knows only v1alpha, newer tools ask for v1 first.
-fn reflecting(mut routes: Routes, settings: &Settings, auth: &Arc<Auth>) -> Routes {
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    // The descriptors are compiled in; the tests ask both services, so that they cannot be malformed.
-    match reflection().build_v1() {
-        Ok(v1) => routes = routes.add_service(Edge::new(v1, settings.max_streams, auth)),
-        Err(error) => tracing::error!(%error, "no reflection"),
-    }
-    match reflection().build_v1alpha() {
-        Ok(v1alpha) => routes = routes.add_service(Edge::new(v1alpha, settings.max_streams, auth)),
-        Err(error) => tracing::error!(%error, "no reflection (v1alpha)"),
-    }
-    routes
 }

@@ -3,10 +3,10 @@
 //! tonic's own server would do, but for HTTP/1.1 it leaves open how large the head of a request may be (400 KiB on
 //! each connection).
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::{Request, body::Incoming};
+use axum::body::Body;
+use hyper::{Request, Response, body::Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 
 use super::{Connection, Listener};
 use crate::settings::Settings;
@@ -24,15 +24,15 @@ const LEAST_HEAD: usize = 8 * 1_024;
 
 /// How connections are served.
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<S> {
     builder: auto::Builder<TokioExecutor>,
-    router: Router,
+    service: S,
     max_age: Option<Duration>,
 }
 
-impl Server {
-    /// Answered by `router`; with the limits of `settings`.
-    pub fn new(settings: &Settings, router: Router) -> Self {
+impl<S> Server<S> {
+    /// Answered by `service`; with the limits of `settings`.
+    pub fn new(settings: &Settings, service: S) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http2()
@@ -48,14 +48,18 @@ impl Server {
             // Between requests as well: of HTTP/1.1 nobody can be asked whether they are there.
             .header_read_timeout(settings.keepalive_interval)
             .max_buf_size(head);
-        Self { builder, router, max_age: settings.max_connection_age }
+        Self { builder, service, max_age: settings.max_connection_age }
     }
 
     /// Serves one connection until its client goes. When it is old, or `leave` is cancelled, it ends with the
     /// requests that are under way.
-    async fn serve(&self, connection: Connection, leave: &CancellationToken) {
+    async fn serve(&self, connection: Connection, leave: &CancellationToken)
+    where
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
         let peer = connection.peer().clone();
-        let service = self.router.clone().map_request(move |mut request: Request<Incoming>| {
+        let service = self.service.clone().map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             request
         });
@@ -86,7 +90,15 @@ async fn too_old(max_age: Option<Duration>, leave: &CancellationToken) {
 }
 
 /// Serves whoever comes until `stop`, then closes the port, and returns when every connection has ended.
-pub async fn serve(mut listener: Listener, server: Server, stop: impl Future<Output = ()>) {
+pub async fn serve<S>(mut listener: Listener, server: Server<S>, stop: impl Future<Output = ()>)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+{
     let (server, leave, connections) = (Arc::new(server), CancellationToken::new(), TaskTracker::new());
     let mut stop = pin!(stop);
     loop {

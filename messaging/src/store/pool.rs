@@ -2,7 +2,10 @@
 
 use sea_orm::{
     DatabaseConnection, DbBackend, QueryResult,
-    sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction, query, query_with},
+    sqlx::{
+        AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction, pool::PoolConnection, query,
+        query_with,
+    },
 };
 
 use super::{
@@ -106,7 +109,8 @@ impl Work {
                 query_with(sql, values).execute(&mut **begun).await.map(|done| done.rows_affected())
             }
             (Self::PostgresEach(pool), Values::Postgres(values)) => {
-                query_with(sql, values).execute(&*pool).await.map(|done| done.rows_affected())
+                let mut connection = acquire(pool).await?;
+                query_with(sql, values).execute(&mut *connection).await.map(|done| done.rows_affected())
             }
             (Self::Sqlite { write, begun, .. }, Values::Sqlite(values)) => {
                 let begun = begin_immediate(write, begun).await?;
@@ -129,7 +133,8 @@ impl Work {
                 query_with(sql, values).fetch_all(&mut **begun).await.map(read)
             }
             (Self::PostgresEach(pool), Values::Postgres(values)) => {
-                query_with(sql, values).fetch_all(&*pool).await.map(read)
+                let mut connection = acquire(pool).await?;
+                query_with(sql, values).fetch_all(&mut *connection).await.map(read)
             }
             (Self::Sqlite { write, begun, .. }, Values::Sqlite(values)) => {
                 let begun = begin_immediate(write, begun).await?;
@@ -163,7 +168,7 @@ impl Work {
         let sql = AssertSqlSafe(statement.sql);
         let done = match (self, statement.values) {
             (Self::Postgres(pool, None), Values::Postgres(values)) => {
-                let mut connection = pool.acquire().await.map_err(|error| classify_sqlx(&error))?;
+                let mut connection = acquire(&pool).await?;
                 query_with(sql, values).execute(&mut *connection).await.map(|_| ())
             }
             (Self::Sqlite { write, begun: None, .. }, Values::Sqlite(values)) => {
@@ -197,6 +202,11 @@ impl Work {
         };
         rolled_back.map_err(|error| classify_sqlx(&error))
     }
+}
+
+/// A pool that is asked to run a statement itself makes a stream of it, at a cost of 30 KB.
+async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, StoreError> {
+    pool.acquire().await.map_err(|error| classify_sqlx(&error))
 }
 
 async fn begin<'b>(
