@@ -92,14 +92,17 @@ async fn a_process_that_waits_for_its_database_lives_and_has_not_started() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_was_never_there_is_soon_told_also_where_nothing_is_migrated() {
+async fn a_database_that_was_never_there_is_soon_told_and_not_waited_for_at_the_end() {
     let program = Program::new(WAYBILL, "postgres://127.0.0.1:1/none", "amqp://127.0.0.1:1", "t.")
-        .roles("gateway")
         .set("WAYBILL_DATABASE_MIGRATE", "false");
     let process = program.spawn();
     process.logs("no answer in 2 s").await;
     assert_eq!(process.get("/readyz").await.0, 503);
-    process.kill().await;
+    let ended = process.terminate().await;
+    assert!(ended.status.success(), "{:?}", ended.log);
+    let stopping = ended.log.iter().position(|line| line.contains("\"stopping\"")).unwrap();
+    let waited = ended.log[stopping..].iter().find(|line| line.contains("pool timed out"));
+    assert_eq!(waited, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -182,6 +182,12 @@ impl Store {
         self.0.pool.backend()
     }
 
+    /// Ends the waiting for a database that was never there, and lets nobody begin to wait: there is no work of ours in
+    /// it. One that was there is waited for as ever.
+    pub fn stop_waiting(&self) {
+        self.0.pool.stop_waiting();
+    }
+
     /// Closes all connections, after what runs has ended.
     pub async fn close(&self) {
         self.0.pool.close().await;

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, pin::pin, time::Duration};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 use waybill_messaging::{
-    Backoff, Clock, Store, StoreSettings, classify,
+    Backoff, Clock, Store, StoreError, StoreSettings, classify,
     health::{Health, Status},
+    knock,
     relay::{HandOff, Settlement},
 };
 
@@ -108,7 +109,10 @@ pub(super) async fn migrate_when_there(
 ) -> anyhow::Result<bool> {
     for url in urls(config) {
         let mut failures = 0;
-        while let Some(away) = migrate(&url).await? {
+        loop {
+            let knocked = stop.run_until_cancelled(knock(url.expose())).await;
+            let Some(knocked) = knocked else { return Ok(false) };
+            let Some(away) = migrate(&url, knocked).await? else { break };
             failures += 1;
             let pause = PAUSE.delay(failures);
             tracing::warn!(database = %url, error = away, failures, again_in = ?pause, "waiting for the database");
@@ -126,8 +130,8 @@ pub(super) async fn migrate_when_there(
 /// Why the database is away, or has gone away while it was being migrated, if it is: then trying again may succeed.
 ///
 /// Errors: it failed for another reason.
-async fn migrate(url: &SecretUrl) -> anyhow::Result<Option<String>> {
-    if let Err(away) = waybill_messaging::knock(url.expose()).await {
+async fn migrate(url: &SecretUrl, knocked: Result<(), StoreError>) -> anyhow::Result<Option<String>> {
+    if let Err(away) = knocked {
         anyhow::ensure!(away.is_outage(), "migrating {url}: {away}");
         return Ok(Some(away.to_string()));
     }

@@ -74,6 +74,9 @@ impl Parts {
     /// is finished by the next process.
     pub(super) async fn drain(mut self) -> u64 {
         self.health.set("intake", Status::Down("stopping".to_owned()));
+        for store in &self.stores {
+            store.stop_waiting();
+        }
         for group in &mut self.groups {
             group.stop.cancel();
             while group.tasks.join_next().await.is_some() {}

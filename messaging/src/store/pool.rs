@@ -1,5 +1,10 @@
 //! Connections to a database, and what statements run in: a transaction, or nothing but themselves.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use sea_orm::{
     DatabaseConnection, DbBackend, QueryResult,
     sqlx::{
@@ -19,9 +24,9 @@ use crate::StoreError;
 pub(super) enum Pool {
     Postgres {
         /// Transactions and reads.
-        all: PgPool,
+        all: Server,
         /// Whose commits do not wait for the disk.
-        lazy: PgPool,
+        lazy: Server,
     },
     Sqlite {
         /// The one writer.
@@ -30,12 +35,20 @@ pub(super) enum Pool {
     },
 }
 
+/// A `PostgreSQL` server.
+#[derive(Clone)]
+pub(super) struct Server {
+    pool: PgPool,
+    /// Whether there ever was a connection.
+    was_met: Arc<AtomicBool>,
+}
+
 /// What statements run in.
 pub(super) enum Work {
     /// A transaction, once there was a statement that needs one.
-    Postgres(PgPool, Option<Transaction<'static, Postgres>>),
+    Postgres(Server, Option<Transaction<'static, Postgres>>),
     /// Each is a transaction of its own.
-    PostgresEach(PgPool),
+    PostgresEach(Server),
     /// The same.
     Sqlite { write: SqlitePool, read: SqlitePool, begun: Option<Transaction<'static, Sqlite>> },
     /// Each is a transaction of its own.
@@ -44,10 +57,12 @@ pub(super) enum Work {
 
 impl Pool {
     pub(super) fn postgres(all: &DatabaseConnection, lazy: &DatabaseConnection) -> Self {
-        Self::Postgres {
-            all: all.get_postgres_connection_pool().clone(),
-            lazy: lazy.get_postgres_connection_pool().clone(),
-        }
+        let was_met = Arc::new(AtomicBool::new(false));
+        let server = |connections: &DatabaseConnection| Server {
+            pool: connections.get_postgres_connection_pool().clone(),
+            was_met: Arc::clone(&was_met),
+        };
+        Self::Postgres { all: server(all), lazy: server(lazy) }
     }
 
     pub(super) fn sqlite(write: &DatabaseConnection, read: &DatabaseConnection) -> Self {
@@ -84,12 +99,22 @@ impl Pool {
         }
     }
 
+    /// See [`Store::stop_waiting`](super::Store::stop_waiting).
+    pub(super) fn stop_waiting(&self) {
+        if let Self::Postgres { all, lazy } = self
+            && !all.was_met.load(Ordering::Relaxed)
+        {
+            // Both are closed from here on; there is nothing to await.
+            drop((all.pool.close(), lazy.pool.close()));
+        }
+    }
+
     /// Closes all connections, after what runs has ended.
     pub(super) async fn close(&self) {
         match self {
             Self::Postgres { all, lazy } => {
-                all.close().await;
-                lazy.close().await;
+                all.pool.close().await;
+                lazy.pool.close().await;
             }
             Self::Sqlite { write, read } => {
                 write.close().await;
@@ -99,17 +124,42 @@ impl Pool {
     }
 }
 
+impl Server {
+    /// A connection. A pool that is asked to run a statement itself makes a stream of it, at a cost of 30 KB.
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        self.meet().await?;
+        self.pool.acquire().await.map_err(|error| classify_sqlx(&error))
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        self.meet().await?;
+        self.pool.begin().await.map_err(|error| classify_sqlx(&error))
+    }
+
+    /// Left to itself the pool asks a server that was never there until its patience is over, closed or not.
+    async fn meet(&self) -> Result<(), StoreError> {
+        if self.was_met.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let met =
+            Box::pin(async { self.pool.close_event().do_until(self.pool.acquire()).await.flatten() }).await;
+        met.map_err(|error| classify_sqlx(&error))?;
+        self.was_met.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 impl Work {
     /// Runs a statement and returns how many rows it touched.
     pub(super) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
         let sql = AssertSqlSafe(statement.sql);
         let touched = match (self, statement.values) {
-            (Self::Postgres(pool, begun), Values::Postgres(values)) => {
-                let begun = begin(pool, begun).await?;
+            (Self::Postgres(server, begun), Values::Postgres(values)) => {
+                let begun = begin(server, begun).await?;
                 query_with(sql, values).execute(&mut **begun).await.map(|done| done.rows_affected())
             }
-            (Self::PostgresEach(pool), Values::Postgres(values)) => {
-                let mut connection = acquire(pool).await?;
+            (Self::PostgresEach(server), Values::Postgres(values)) => {
+                let mut connection = server.acquire().await?;
                 query_with(sql, values).execute(&mut *connection).await.map(|done| done.rows_affected())
             }
             (Self::Sqlite { write, begun, .. }, Values::Sqlite(values)) => {
@@ -128,12 +178,12 @@ impl Work {
     pub(super) async fn query(&mut self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
         let sql = AssertSqlSafe(statement.sql);
         let rows = match (self, statement.values) {
-            (Self::Postgres(pool, begun), Values::Postgres(values)) => {
-                let begun = begin(pool, begun).await?;
+            (Self::Postgres(server, begun), Values::Postgres(values)) => {
+                let begun = begin(server, begun).await?;
                 query_with(sql, values).fetch_all(&mut **begun).await.map(read)
             }
-            (Self::PostgresEach(pool), Values::Postgres(values)) => {
-                let mut connection = acquire(pool).await?;
+            (Self::PostgresEach(server), Values::Postgres(values)) => {
+                let mut connection = server.acquire().await?;
                 query_with(sql, values).fetch_all(&mut *connection).await.map(read)
             }
             (Self::Sqlite { write, begun, .. }, Values::Sqlite(values)) => {
@@ -151,7 +201,7 @@ impl Work {
     /// Reads without beginning anything: what is read may be old by the time it is used.
     pub(super) async fn glance(&mut self, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
         match self {
-            Self::Postgres(pool, None) => Self::PostgresEach(pool.clone()).query(statement).await,
+            Self::Postgres(server, None) => Self::PostgresEach(server.clone()).query(statement).await,
             Self::Sqlite { read, begun: None, .. } => Self::SqliteEach(read.clone()).query(statement).await,
             _ => self.query(statement).await,
         }
@@ -167,8 +217,8 @@ impl Work {
     pub(super) async fn commit_one(self, statement: Statement) -> Result<(), StoreError> {
         let sql = AssertSqlSafe(statement.sql);
         let done = match (self, statement.values) {
-            (Self::Postgres(pool, None), Values::Postgres(values)) => {
-                let mut connection = acquire(&pool).await?;
+            (Self::Postgres(server, None), Values::Postgres(values)) => {
+                let mut connection = server.acquire().await?;
                 query_with(sql, values).execute(&mut *connection).await.map(|_| ())
             }
             (Self::Sqlite { write, begun: None, .. }, Values::Sqlite(values)) => {
@@ -204,18 +254,13 @@ impl Work {
     }
 }
 
-/// A pool that is asked to run a statement itself makes a stream of it, at a cost of 30 KB.
-async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>, StoreError> {
-    pool.acquire().await.map_err(|error| classify_sqlx(&error))
-}
-
 async fn begin<'b>(
-    pool: &PgPool,
+    server: &Server,
     begun: &'b mut Option<Transaction<'static, Postgres>>,
 ) -> Result<&'b mut Transaction<'static, Postgres>, StoreError> {
     match begun {
         Some(begun) => Ok(begun),
-        None => Ok(begun.insert(pool.begin().await.map_err(|error| classify_sqlx(&error))?)),
+        None => Ok(begun.insert(server.begin().await?)),
     }
 }
 
