@@ -2,7 +2,6 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use prost::Message;
-use tonic::Code;
 use waybill_gateway::{Settings, auth::Scope};
 use waybill_proto::v1;
 use waybill_test_support::{
@@ -104,11 +103,7 @@ async fn a_page_that_is_not_named_may_not_send_anything() {
     let mut call = tonic::Request::new(order("1"));
     call.metadata_mut().insert("origin", PAGE.parse().unwrap());
     let answer = rig.client.clone().request_dispatch(call).await.unwrap_err();
-    assert_eq!(
-        answer.code(),
-        Code::PermissionDenied,
-        "nor by gRPC itself, which a browser may be told to frame"
-    );
+    assert!(answer.message().contains("403 Forbidden"), "{answer:?}");
     assert_eq!(rig.database.number("SELECT count(*) FROM dispatches").await, 0);
     rig.end().await;
 }
