@@ -1,4 +1,4 @@
-//! The server: what it offers, and in which order it stops.
+//! The server: in which order it starts, and stops.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
