@@ -5,32 +5,20 @@
 #[path = "../deploy/examples/rust/client.rs"]
 mod client;
 
-use std::{
-    net::TcpListener,
-    process::{Output, Stdio},
-};
+use std::{net::TcpListener, process::Stdio};
 
 use tokio::process::Command;
-use waybill_test_support::{TestBroker, TestDatabase, patience::in_time, program};
+use waybill_test_support::{TestBroker, TestDatabase, patience::in_time, program, tool};
 
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// A Python with what the examples need, or `None` where it cannot be had.
-async fn python() -> Option<String> {
-    let script = Command::new(format!("{ROOT}/deploy/scripts/python.sh")).stdin(Stdio::null()).output();
-    let Output { status, stdout, stderr } = script.await.unwrap();
-    eprint!("{}", String::from_utf8(stderr).unwrap());
-    assert!(matches!(status.code(), Some(0 | 3)), "{status}");
-    status.success().then(|| String::from_utf8(stdout).unwrap().trim_end().to_owned())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_asks_until_the_server_is_there_and_sees_its_dispatch_to_the_end() {
     let (database, broker) = (TestDatabase::sqlite().await, TestBroker::new().await);
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let program = program(WAYBILL, &database, &broker).set("WAYBILL_GRPC_ADDR", &address);
-    let in_python = python().await.map(|python| {
+    let in_python = tool("python.sh", &[]).await.map(|python| {
         let mut command = Command::new(python);
         command
             .args([&format!("{ROOT}/deploy/examples/python/client.py"), "SO-2", "ZZNOW", "1"])

@@ -2,22 +2,23 @@
 //! and each outcome of publishing, accepting and handling is counted as what it is.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, process::Stdio};
 
 use lapin::{
     BasicProperties, Connection, ConnectionProperties,
     options::{QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
+use tokio::{io::AsyncWriteExt as _, process::Command};
 use waybill_gateway::auth::hash_of;
 use waybill_proto::v1::{DispatchRequested, ListDispatchesRequest, WatchDispatchRequest};
 use waybill_test_support::{
     Process, Proxy, Rig, TestBroker, TestDatabase, Way,
     client::{Client, refused_by_dispatch, request, run_to_end},
     collector::Collector,
-    on_both_databases,
+    http, on_both_databases,
     patience::until,
-    program,
+    program, tool,
 };
 
 on_both_databases!(
@@ -30,6 +31,7 @@ on_both_databases!(
     sagas_are_told_by_state,
     metrics_are_exported_to_a_collector,
     alerts_and_dashboard_ask_for_what_there_is,
+    prometheus_own_checker_finds_nothing_wrong,
 );
 
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
@@ -376,4 +378,19 @@ async fn alerts_and_dashboard_ask_for_what_there_is(database: TestDatabase) {
         let unknown: Vec<_> = asked.difference(&there).collect();
         assert!(asked.len() > 8 && unknown.is_empty(), "{file} asks for {unknown:?}");
     }
+}
+
+/// Of a process that has done something, again.
+async fn prometheus_own_checker_finds_nothing_wrong(database: TestDatabase) {
+    let Some(promtool) = tool("promtool.sh", &[]).await else { return };
+    let rig = Rig::new(WAYBILL, database).await;
+    run_to_end(&rig.client, request("m-1")).await;
+    let said = http::get(&format!("http://{}/metrics", rig.program.http()), &[]).await.body;
+    let mut checker = Command::new(promtool);
+    checker.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut checker = checker.kill_on_drop(true).spawn().unwrap();
+    checker.stdin.take().unwrap().write_all(&said).await.unwrap();
+    let found = checker.wait_with_output().await.unwrap();
+    assert!(found.status.success() && found.stdout.is_empty() && found.stderr.is_empty(), "{found:?}");
+    rig.stop().await;
 }

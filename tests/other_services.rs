@@ -19,6 +19,7 @@ use waybill_test_support::{
     client::{cancel, refused_by_dispatch, refused_by_payment, request, run_to_end, watch},
     on_both_databases,
     patience::{in_time, until},
+    tool,
 };
 
 on_both_databases!(a_payment_service_in_python_takes_part_in_every_saga);
@@ -26,19 +27,6 @@ on_both_databases!(a_payment_service_in_python_takes_part_in_every_saga);
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const WITHOUT_PAYMENT: &str = "gateway,relay,saga,order,dispatch";
-
-/// A Python with what the examples need, or `None` where it cannot be had.
-async fn python() -> Option<String> {
-    let mut script = Command::new(format!("{ROOT}/deploy/scripts/python.sh"));
-    let output = script.stdin(Stdio::null()).output().await.unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    eprint!("{said}");
-    match output.status.code() {
-        Some(0) => Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned()),
-        Some(3) => None,
-        other => panic!("python.sh ended with {other:?}: {said}"),
-    }
-}
 
 /// The participant: how to start it, and its database.
 struct Payment {
@@ -96,7 +84,7 @@ impl Told {
 }
 
 async fn a_payment_service_in_python_takes_part_in_every_saga(database: TestDatabase) {
-    let Some(python) = python().await else { return };
+    let Some(python) = tool("python.sh", &[]).await else { return };
     let rig = Rig::with(WAYBILL, database, |program| {
         program.roles(WITHOUT_PAYMENT).set("WAYBILL_SAGA_STEP_TIMEOUT", "60s")
     })
@@ -208,7 +196,7 @@ fn read<M: Name + Default>(reply: &BasicGetMessage) -> (String, M) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_comes_twice_has_one_effect_and_the_recorded_reply() {
-    let Some(python) = python().await else { return };
+    let Some(python) = tool("python.sh", &[]).await else { return };
     let alone = Alone::new(python).await;
     let replies = alone.tap("to.me").await;
     let running = alone.payment.start();
@@ -227,7 +215,7 @@ async fn a_command_that_comes_twice_has_one_effect_and_the_recorded_reply() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_that_comes_first_has_the_late_reservation_refused() {
-    let Some(python) = python().await else { return };
+    let Some(python) = tool("python.sh", &[]).await else { return };
     let alone = Alone::new(python).await;
     let replies = alone.tap("to.me").await;
     let running = alone.payment.start();
@@ -243,7 +231,7 @@ async fn a_release_that_comes_first_has_the_late_reservation_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reply_that_was_not_confirmed_is_sent_by_the_next_process() {
-    let Some(python) = python().await else { return };
+    let Some(python) = tool("python.sh", &[]).await else { return };
     let alone = Alone::new(python).await;
     let earlier = alone.tap("to.me.first").await;
     let mut first = alone.payment.start();
@@ -264,7 +252,7 @@ async fn a_reply_that_was_not_confirmed_is_sent_by_the_next_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_participant_in_python_connects_again_and_rejects_what_it_cannot_understand() {
-    let Some(python) = python().await else { return };
+    let Some(python) = tool("python.sh", &[]).await else { return };
     let mut alone = Alone::new(python).await;
     let proxy = Proxy::for_url(alone.rig.broker.url()).await;
     alone.payment.amqp = proxy.url(alone.rig.broker.url());

@@ -2,12 +2,8 @@
 //! in turn with it. Whatever one has begun the other ends. Without the history it says SKIPPED and why.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
-use std::{
-    collections::BTreeMap,
-    process::{Output, Stdio},
-};
+use std::collections::BTreeMap;
 
-use tokio::process::Command;
 use waybill_proto::v1::DispatchReceipt;
 use waybill_test_support::{
     Process, Program, TestBroker, TestDatabase,
@@ -16,27 +12,17 @@ use waybill_test_support::{
     load::{Load, numbered},
     on_both_databases,
     patience::until,
-    program,
+    program, tool,
 };
 
 on_both_databases!(each_release_ends_what_the_other_has_begun);
 
 const WAYBILL: &str = env!("CARGO_BIN_EXE_waybill");
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Requests sent to one gateway in one part of a test.
 const PHASE: usize = 100;
 const IN_FLIGHT: usize = 16;
 /// All but the one that is to leave something to do.
 const WITHOUT_PAYMENT: &str = "gateway,relay,saga,order,dispatch";
-
-/// The program of the previous release, or `None` where it cannot be had.
-async fn previous() -> Option<String> {
-    let script = Command::new(format!("{ROOT}/deploy/scripts/previous.sh")).stdin(Stdio::null()).output();
-    let Output { status, stdout, stderr } = script.await.unwrap();
-    eprint!("{}", String::from_utf8(stderr).unwrap());
-    assert!(matches!(status.code(), Some(0 | 3)), "{status}");
-    status.success().then(|| String::from_utf8(stdout).unwrap().trim_end().to_owned())
-}
 
 /// Both releases on the same servers, and all that was sent.
 struct Stage {
@@ -51,7 +37,7 @@ struct Stage {
 impl Stage {
     /// On a database that the previous release has made.
     async fn new(database: TestDatabase) -> Option<Self> {
-        let previous = previous().await?;
+        let previous = tool("previous.sh", &[]).await?;
         database.empty().await;
         let broker = TestBroker::new().await;
         let new = program(WAYBILL, &database, &broker);

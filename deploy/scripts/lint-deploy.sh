@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks what is deployed with the tools that its users have: the Dockerfile, compose.yaml, the Kubernetes manifests, the
+# Checks what is deployed with the tools that its users have: the scripts, the Dockerfile, compose.yaml, the Kubernetes manifests, the
 # systemd units, the configurations of Prometheus, the bill of materials, and the syntax of every YAML file. Tools that are not installed come
-# from PyPI, into a virtual environment below .local; what cannot be had is named with the word SKIPPED.
+# from PyPI, and one from Debian, below .local; what cannot be had is named with the word SKIPPED.
 set -euo pipefail
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -27,6 +27,7 @@ if wrong:
 CHECK
 fi
 
+if have shellcheck "the scripts were"; then (cd "$ROOT" && shellcheck -x deploy/scripts/*.sh .ci/run); fi
 if have hadolint "the Dockerfile was"; then hadolint Dockerfile; fi
 if have docker-compose "compose.yaml was"; then docker-compose --file compose.yaml config --quiet; fi
 
@@ -40,9 +41,9 @@ if have kubernetes-validate "the manifests for Kubernetes were"; then
   done
 fi
 
-if have promtool "the configurations of Prometheus were"; then
-  promtool check config prometheus/prometheus.yml
-  promtool test rules prometheus/waybill.rules.test.yml
+if PROMTOOL=$("$ROOT/deploy/scripts/promtool.sh"); then
+  "$PROMTOOL" check config prometheus/prometheus.yml
+  "$PROMTOOL" test rules prometheus/waybill.rules.test.yml
 fi
 
 if have systemd-analyze "the units were"; then

@@ -2,7 +2,7 @@
 //! description and tries everything. Without Python and its packages the second says SKIPPED and why.
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
 use serde_json::json;
 use tokio::process::Command;
@@ -11,6 +11,7 @@ use waybill_test_support::{
     http::{Events, get, post},
     on_both_databases,
     patience::in_time,
+    tool,
 };
 
 on_both_databases!(a_dispatch_that_is_requested_over_http_is_seen_to_its_end);
@@ -50,19 +51,10 @@ async fn a_dispatch_that_is_requested_over_http_is_seen_to_its_end(database: Tes
     rig.end(&[]).await;
 }
 
-/// A Python with schemathesis, or `None` where it cannot be had.
-async fn python() -> Option<String> {
-    let mut script = Command::new(format!("{ROOT}/deploy/scripts/python.sh"));
-    script.arg(format!("{ROOT}/tests/http/requirements.txt")).stdin(Stdio::null());
-    let Output { status, stdout, stderr } = script.output().await.unwrap();
-    eprint!("{}", String::from_utf8(stderr).unwrap());
-    assert!(matches!(status.code(), Some(0 | 3)), "{status}");
-    status.success().then(|| String::from_utf8(stdout).unwrap().trim_end().to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_goes_by_the_description_finds_nothing_that_is_not_as_it_says() {
-    let Some(python) = python().await else { return };
+    let requirements = format!("{ROOT}/tests/http/requirements.txt");
+    let Some(python) = tool("python.sh", &[&requirements]).await else { return };
     let folder = tempfile::tempdir().unwrap();
     let clients = folder.path().join("clients.toml");
     let client = format!(

@@ -20,6 +20,7 @@ pub mod prometheus;
 mod proxy;
 mod rig;
 mod server;
+mod tool;
 
 pub use self::{
     broker::TestBroker,
@@ -30,6 +31,7 @@ pub use self::{
     proxy::{Proxy, Way},
     rig::{Rig, program},
     server::Server,
+    tool::tool,
 };
 
 /// The value of an environment variable that `make test` sets.
