@@ -83,12 +83,21 @@ stop_process() {
   return 1
 }
 
-# as_user USER COMMAND…: as root, becomes USER by replacing the process, so that its id stays the same.
-as_user() {
-  local user=$1 home
-  shift
-  home=$(getent passwd "$user" | cut -d: -f6)
-  exec setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups env HOME="$home" USER="$user" "$@"
+# become_below TREE DIR CERTS PROGRAM ARGS…: becomes the program, and where TREE is not empty with that folder as its root.
+# What it needs of this machine (the folders of its server, users, temporary files) is mounted there for itself alone;
+# the mounts are gone with the process, which keeps its id through all of this.
+become_below() {
+  [[ -n $1 ]] || exec "${@:4}"
+  # shellcheck disable=SC2016
+  exec unshare --mount -- bash -euc '
+    tree=$1 shared=(/proc /dev /sys /tmp /var/tmp "$2" "${3:-$2}")
+    shift 3
+    for folder in "${shared[@]}"; do
+      mkdir -p "$tree$folder"
+      mount --rbind "$folder" "$tree$folder"
+    done
+    for file in /etc/passwd /etc/group; do mount --bind "$file" "$tree$file"; done
+    exec chroot "$tree" "$@"' - "$@"
 }
 
 # --- packages --------------------------------------------------------------------------------------------------

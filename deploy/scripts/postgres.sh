@@ -15,6 +15,9 @@
 # in a directory of its own below /var/tmp, which `destroy` removes. The server listens on 127.0.0.1 only, on a port
 # of its own and without a Unix socket; the machine's own PostgreSQL is never touched. fsync stays on: what the
 # tests prove about durability must be true.
+#
+# WAYBILL_SERVERS_ROOT is the root folder of a Debian with another PostgreSQL (`debian-13.sh` makes one), which becomes
+# the root of the programs of every new server: only root can do that.
 # shellcheck disable=SC2153 # RUN_AS, PORT and DATA come from the file `settings`
 set -euo pipefail
 # shellcheck source=deploy/scripts/lib.sh
@@ -25,21 +28,26 @@ usage() {
   exit 2
 }
 
+TREE=${WAYBILL_SERVERS_ROOT:-}
+
 # The newest version, by the directory that holds its programs.
-find_programs() { compgen -G '/usr/lib/postgresql/*/bin/postgres' | sort -V | tail -n 1 | xargs -r dirname; }
+find_programs() { compgen -G "$TREE/usr/lib/postgresql/*/bin/postgres" | sort -V | tail -n 1 | xargs -r dirname; }
 
 install_postgres() {
-  [[ -n $(find_programs) ]] || install_package postgresql postgresql
+  [[ -n $TREE || -n $(find_programs) ]] || install_package postgresql postgresql
   BIN=$(find_programs) || true
-  [[ -n $BIN ]] || die "no PostgreSQL below /usr/lib/postgresql"
+  [[ -n $BIN ]] || die "no PostgreSQL below $TREE/usr/lib/postgresql"
+  BIN=${BIN#"$TREE"}
 }
 
 # become replaces this shell by a program of PostgreSQL, as the user the server runs as, in a directory that user can
 # reach; run does so in a subshell.
 become() {
+  local user=()
   cd /
-  [[ $RUN_AS == "$(id -un)" ]] || as_user "$RUN_AS" "$@"
-  exec "$@"
+  [[ $RUN_AS == "$(id -un)" ]] || user=(setpriv --reuid="$RUN_AS" --regid="$(id -g "$RUN_AS")" --init-groups
+    env HOME="$(getent passwd "$RUN_AS" | cut -d: -f6)" USER="$RUN_AS")
+  become_below "$TREE" "$DIR" "$CERTS" "${user[@]}" "$@"
 }
 run() (become "$@")
 
@@ -57,13 +65,13 @@ create_settings() {
   fi
   # shellcheck disable=SC2119
   port=$(free_port)
-  printf '%s=%q\n' PORT "$port" RUN_AS "$run_as" DATA "$data" BIN "$BIN" CERTS "$CERTS" >"$DIR/settings"
+  printf '%s=%q\n' PORT "$port" RUN_AS "$run_as" DATA "$data" BIN "$BIN" CERTS "$CERTS" TREE "$TREE" >"$DIR/settings"
   printf 'URL=postgres://waybill@127.0.0.1:%s/waybill\n' "$port" >"$DIR/env"
 }
 
 load_settings() {
   [[ -f $DIR/settings ]] || die "$DIR holds no PostgreSQL server"
-  # Sets PORT, RUN_AS, DATA, BIN and CERTS.
+  # Sets PORT, RUN_AS, DATA, BIN, CERTS and TREE.
   # shellcheck source=/dev/null
   . "$DIR/settings"
   unset "${!PG@}" # PGDATA and its kin are for the machine's own server
@@ -105,7 +113,7 @@ CONF
 
 ready() (
   [[ -z $CERTS ]] || export PGSSLMODE=require PGSSLCERT=$CERTS/client.pem PGSSLKEY=$CERTS/client.key
-  exec "$BIN/psql" --no-psqlrc -h 127.0.0.1 -p "$PORT" -U waybill -d waybill -Atqc '' >/dev/null 2>&1
+  become_below "$TREE" "$DIR" "$CERTS" "$BIN/psql" --no-psqlrc -h 127.0.0.1 -p "$PORT" -U waybill -d waybill -Atqc '' >/dev/null 2>&1
 )
 
 start() {

@@ -4,6 +4,7 @@
 #   rabbitmq.sh start DIR [--join OTHER | --management]   start a node, print its URL; --join makes it a member of
 #                                          OTHER's cluster; --management prints that interface's URL before it
 #   rabbitmq.sh start DIR --tls CERTS      start a node that also speaks TLS with whoever has a certificate, print that URL
+#   rabbitmq.sh start DIR --root TREE      start a node whose programs are those of another Debian (see below), print its URL
 #   rabbitmq.sh stop DIR                   stop it cleanly; its data and ports stay for the next start
 #   rabbitmq.sh kill DIR                   SIGKILL, as a crash would
 #   rabbitmq.sh restart DIR                stop it cleanly if it runs, and start it with the same ports and data
@@ -11,7 +12,10 @@
 #   rabbitmq.sh ctl DIR ARGS…              rabbitmqctl for this node
 #   rabbitmq.sh install                    install the Debian package if it is missing; its service is not started
 #
-# All state lives in DIR: `settings` (ports, node name), `env` (URL=…), `pid`, `data`, `log`, and `home` with the
+# TREE is the root folder of a Debian with another RabbitMQ (`debian-13.sh` makes one), and becomes the root of the
+# node's programs: only root can do that. WAYBILL_SERVERS_ROOT names one for every new node.
+#
+# All state lives in DIR: `settings` (ports, node name, root), `env` (URL=…), `pid`, `data`, `log`, and `home` with the
 # Erlang cookie. CERTS holds ca.pem, server.pem and server.key, for the name localhost. The broker, its Erlang
 # distribution and epmd listen on 127.0.0.1 only, on ports of their own, so any number of nodes can run beside each
 # other and beside the machine's own RabbitMQ, which is never touched.
@@ -20,18 +24,23 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
-  sed -n '4,12s/^#  *//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '4,13s/^#  *//p' "${BASH_SOURCE[0]}" >&2
   exit 2
 }
 
+OTHER_ROOT=${WAYBILL_SERVERS_ROOT:-}
+
 # Debian's /usr/sbin/rabbitmq-server refuses every user but its own; the programs behind it do not.
-find_programs() { compgen -G '/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin' | sort -V | tail -n 1; }
+find_programs() { compgen -G "$OTHER_ROOT/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin" | sort -V | tail -n 1; }
 
 install_rabbitmq() {
-  [[ -n $(find_programs) ]] || install_package rabbitmq-server rabbitmq-server epmd.service epmd.socket
+  [[ -n $OTHER_ROOT || -n $(find_programs) ]] || install_package rabbitmq-server rabbitmq-server epmd.service epmd.socket
   SBIN=$(find_programs) || true
-  [[ -n $SBIN ]] || die "no RabbitMQ below /usr/lib/rabbitmq"
+  [[ -n $SBIN ]] || die "no RabbitMQ below $OTHER_ROOT/usr/lib/rabbitmq"
+  SBIN=${SBIN#"$OTHER_ROOT"}
 }
+
+become() { become_below "$OTHER_ROOT" "$DIR" "$CERTS" "$@"; }
 
 setting() { sed -n "s/^$1=//p" "$2/settings"; }
 
@@ -46,7 +55,8 @@ create_settings() {
     epmd=$(setting EPMD_PORT "$JOIN")
     install -m 600 "$JOIN/home/.erlang.cookie" "$DIR/home/.erlang.cookie"
   fi
-  printf '%s\n' "AMQP_PORT=$amqp" "DIST_PORT=$dist" "EPMD_PORT=$epmd" "NODE=waybill-$amqp@localhost" >"$DIR/settings"
+  printf '%s\n' "OTHER_ROOT=$OTHER_ROOT" "CERTS=$CERTS" "AMQP_PORT=$amqp" "DIST_PORT=$dist" "EPMD_PORT=$epmd" \
+    "NODE=waybill-$amqp@localhost" >"$DIR/settings"
   printf 'URL=amqp://guest:guest@127.0.0.1:%s/%%2f\n' "$amqp" >"$DIR/env"
   printf '[].\n' >"$DIR/enabled_plugins"
   cat >"$DIR/rabbitmq.conf" <<CONF
@@ -146,7 +156,7 @@ start() {
   if ! running_process "$DIR/pid" >/dev/null; then
     port_is_open "$AMQP_PORT" && die "port $AMQP_PORT of $DIR has been taken by another program"
     # A session of its own: Ctrl-C in the caller's terminal is for the caller, who then stops the node.
-    setsid "$SBIN/rabbitmq-server" </dev/null >>"$DIR/log/console.log" 2>&1 &
+    (become setsid "$SBIN/rabbitmq-server") </dev/null >>"$DIR/log/console.log" 2>&1 &
     remember_process $! "$DIR/pid"
     trap 'stop_node TERM; exit 130' INT TERM HUP
   fi
@@ -161,18 +171,20 @@ join_cluster() {
   [[ -f $DIR/joined ]] && return
   for step in stop_app reset "join_cluster $other" start_app; do
     # shellcheck disable=SC2086 # two words, where there are two
-    "$SBIN/rabbitmqctl" --quiet $step >&2
+    (become "$SBIN/rabbitmqctl" --quiet $step) >&2
   done
   touch "$DIR/joined"
   wait_ready
 }
+
+end_epmd() { (become epmd -kill) >/dev/null 2>&1 || true; }
 
 # stop_node SIGNAL. epmd outlives its nodes, so the last one that used it ends it; it refuses while others live.
 stop_node() {
   local result=0
   stop_process "$DIR/pid" "$1" 60 || result=$?
   rm -f "$DIR/pid"
-  epmd -kill >/dev/null 2>&1 || true
+  end_epmd
   return "$result"
 }
 
@@ -182,6 +194,7 @@ if [[ $COMMAND != install ]]; then
   (($# >= 2)) || usage
   DIR=$(absolute "$2")
   shift 2
+  if [[ -f $DIR/settings ]]; then OTHER_ROOT=$(setting OTHER_ROOT "$DIR"); fi # a node stays what it was made with
 fi
 
 case $COMMAND in
@@ -189,6 +202,7 @@ case $COMMAND in
   start | restart)
     if [[ ${1:-} == --join ]]; then JOIN=$(absolute "${2:?--join needs a directory}"); fi
     if [[ ${1:-} == --tls ]]; then CERTS=$(absolute "${2:?--tls needs a directory}"); fi
+    if [[ ${1:-} == --root ]]; then OTHER_ROOT=${OTHER_ROOT:-$(absolute "${2:?--root needs a directory}")}; fi
     if [[ ${1:-} == --management ]]; then MANAGEMENT=yes; fi
     install_rabbitmq
     if [[ $COMMAND == restart ]]; then load_settings && { stop_node TERM || true; }; fi
@@ -204,9 +218,9 @@ case $COMMAND in
     install_rabbitmq
     load_settings
     result=0
-    "$SBIN/rabbitmqctl" "$@" || result=$?
+    (become "$SBIN/rabbitmqctl" "$@") || result=$?
     # rabbitmqctl starts epmd where none runs.
-    running_process "$DIR/pid" >/dev/null || epmd -kill >/dev/null 2>&1 || true
+    running_process "$DIR/pid" >/dev/null || end_epmd
     exit "$result"
     ;;
   *) usage ;;

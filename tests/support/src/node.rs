@@ -19,6 +19,11 @@ impl Node {
         Self::start_with(&[]).await
     }
 
+    /// Starts a new one whose programs are those of another Debian, see `rabbitmq.sh`.
+    pub async fn start_from(root: &str) -> Self {
+        Self::start_with(&["--root", root]).await
+    }
+
     /// Starts a new one that has the management interface.
     pub async fn start_with_management() -> Self {
         Self::start_with(&["--management"]).await
