@@ -1,6 +1,6 @@
 //! The clients of docs/clients.md do what it says of them: they ask again where that is safe, and see their dispatch to
 //! its end. Without Python and its packages that of Python says SKIPPED and why.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test crate; a client prints what it sees")]
+#![expect(clippy::print_stdout, reason = "a client prints what it sees")]
 
 #[path = "../deploy/examples/rust/client.rs"]
 mod client;

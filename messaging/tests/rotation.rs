@@ -7,11 +7,12 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use rig::{Append, Recorder, Rig, message};
-use sea_orm::{AccessMode, ConnectionTrait, Database, DatabaseTransaction, IsolationLevel, TransactionTrait};
+use sea_orm::{AccessMode, ConnectionTrait, DatabaseTransaction, IsolationLevel, TransactionTrait};
 use waybill_messaging::{Outgoing, inbox};
 use waybill_test_support::{
     TestDatabase,
     patience::{PATIENCE, until},
+    session,
 };
 
 /// Heap and indexes of the outbox, all slots.
@@ -21,7 +22,7 @@ const PER_ROUND: usize = 500;
 
 /// A session that holds a snapshot from now on, after it has run `first` in it.
 async fn old_snapshot(database: &TestDatabase, first: &str) -> DatabaseTransaction {
-    let session = Database::connect(database.url()).await.unwrap();
+    let session = session(database.url()).await;
     let (level, mode) = (Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly));
     let begun = session.begin_with_config(level, mode).await.unwrap();
     begun.execute_unprepared(first).await.unwrap();

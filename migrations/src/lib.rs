@@ -21,6 +21,8 @@ mod plain;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use plain::Plain;
 use sea_orm_migration::{
     MigrationTrait, SchemaManager,
@@ -85,6 +87,8 @@ pub async fn migrate(url: &str) -> Result<usize, Error> {
     let mut options = ConnectOptions::new(url);
     // One connection: the advisory lock below belongs to a session.
     options.max_connections(1).sqlx_logging(false);
+    // Nobody sweeps it, which can take for ever: see waybill-messaging's connections.
+    options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
     let database = Database::connect(options).await?;
     lock::session(&database).await?;
     let outcome = apply(&database, all()).await;

@@ -9,6 +9,7 @@ use super::*;
 async fn database(folder: &tempfile::TempDir) -> DatabaseConnection {
     let mut options = ConnectOptions::new(format!("sqlite://{}/test.db?mode=rwc", folder.path().display()));
     options.max_connections(1).sqlx_logging(false);
+    options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
     Database::connect(options).await.unwrap()
 }
 

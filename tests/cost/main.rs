@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use waybill_test_support::{
-    Rig, TestDatabase, client::request, on_both_databases, patience::in_time, prometheus::Scrape,
+    Rig, TestDatabase, client::request, on_both_databases, patience::in_time, prometheus::Scrape, session,
 };
 
 on_both_databases!(
@@ -146,7 +146,7 @@ impl Aside {
 
 /// What a dispatch of each batch has cost: for each name the middle one.
 async fn measure(rig: &Rig) -> Costs {
-    let tables = Database::connect(rig.database.url()).await.unwrap();
+    let tables = session(rig.database.url()).await;
     run_batch(rig, &tables, 0).await;
     let aside = Aside::measure(rig).await;
     let mut before = counted(&rig.process.scrape().await);

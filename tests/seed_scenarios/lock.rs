@@ -1,16 +1,15 @@
 //! Keeps everybody else from writing, so that a worker stands still between receiving and committing.
 
 use sea_orm::{
-    ConnectionTrait, Database, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
-use waybill_test_support::{TestDatabase, patience::until};
+use waybill_test_support::{TestDatabase, patience::until, session};
 
 pub(crate) struct Lock(DatabaseTransaction);
 
 impl Lock {
     pub(crate) async fn take(database: &TestDatabase) -> Self {
-        let connection = Database::connect(database.url()).await.unwrap();
+        let connection = session(database.url()).await;
         let immediate = (!database.is_postgres()).then_some(SqliteTransactionMode::Immediate);
         let options =
             TransactionOptions { sqlite_transaction_mode: immediate, ..TransactionOptions::default() };

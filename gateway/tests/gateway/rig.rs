@@ -6,8 +6,7 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseTransaction, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use waybill_gateway::{
 use waybill_messaging::{Clock, Store, StoreSettings, Timestamp, health::Health, relay};
 use waybill_proto::v1::{self, dispatch_gateway_client::DispatchGatewayClient};
 use waybill_saga::{Defaults, Definitions, order_fulfilment};
-use waybill_test_support::{TestDatabase, patience::until};
+use waybill_test_support::{TestDatabase, patience::until, session};
 
 /// Longer than anything here takes on a busy machine; nothing waits for it to pass.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -177,9 +176,7 @@ impl Rig {
 
     /// Keeps every commit waiting, and lets everybody read, until it is released.
     pub(crate) async fn lock(&self) -> Lock {
-        let mut options = ConnectOptions::new(self.database.url());
-        options.max_connections(1).sqlx_logging(false);
-        let database = Database::connect(options).await.unwrap();
+        let database = session(self.database.url()).await;
         let mode = (!self.database.is_postgres()).then_some(SqliteTransactionMode::Immediate);
         let options = TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() };
         let held = database.begin_with_options(options).await.unwrap();

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, Database, IsolationLevel, TransactionTrait};
+use sea_orm::{ConnectionTrait, IsolationLevel, TransactionTrait};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use waybill_messaging::{
     Envelope, Failure, Handler, Outcome, Outgoing, Received, StoreError, Tx, inbox, relay,
 };
-use waybill_test_support::{TestBroker, TestDatabase};
+use waybill_test_support::{TestBroker, TestDatabase, session};
 
 use crate::rig::{Rig, message, relay_settings};
 
@@ -61,7 +61,7 @@ pub async fn run(name: &str, slot_bytes: usize, retention: Duration, time: Durat
     let handled = Arc::new(AtomicU64::new(0));
     rig.consume(Count(Arc::clone(&handled))).await;
     rig.tasks.spawn(inbox::keep(rig.store.clone(), retention, rig.stop.clone()));
-    let session = Database::connect(rig.database.url()).await.unwrap();
+    let session = session(rig.database.url()).await;
     let old = session.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await.unwrap();
     old.execute_unprepared("SELECT count(*) FROM dispatches").await.unwrap();
     let begun = Instant::now();

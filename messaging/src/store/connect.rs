@@ -1,6 +1,6 @@
 //! How each kind of database is opened, and why with these settings.
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{future::ready, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DbBackend,
@@ -76,7 +76,7 @@ pub(super) fn backend(url: &str) -> Result<DbBackend, StoreError> {
 async fn sqlite(settings: &Settings) -> Result<Pool, StoreError> {
     make_folder(&settings.url)?;
     let options = |connections| {
-        let mut options = ConnectOptions::new(&settings.url);
+        let mut options = unswept(&settings.url);
         options
             .max_connections(connections)
             .connect_lazy(true)
@@ -115,11 +115,15 @@ const BY_INDEX: [(&str, &str); 8] = [
     ("jit", "off"),
 ];
 
+/// An older connection is replaced when it is asked for: a session of PostgreSQL only ever grows, and stays with a server
+/// that is no longer the one its name stands for.
+const LIFETIME: Duration = Duration::from_mins(30);
+
 /// One connection for what is lazy: the relay settles one batch of rows after the other.
 async fn postgres(settings: &Settings) -> Result<Pool, StoreError> {
     let most = settings.connections.saturating_sub(1).max(1);
-    let all = connect(postgres_options(settings, most, &[])).await?;
-    let lazy = connect(postgres_options(settings, 1, &[("synchronous_commit", "off")])).await?;
+    let all = connect(postgres_options(settings, most, LIFETIME, &[])).await?;
+    let lazy = connect(postgres_options(settings, 1, LIFETIME, &[("synchronous_commit", "off")])).await?;
     Ok(Pool::postgres(&all, &lazy))
 }
 
@@ -127,9 +131,10 @@ async fn postgres(settings: &Settings) -> Result<Pool, StoreError> {
 fn postgres_options(
     settings: &Settings,
     most: u32,
+    lifetime: Duration,
     own: &'static [(&'static str, &'static str)],
 ) -> ConnectOptions {
-    let mut options = ConnectOptions::new(&settings.url);
+    let mut options = unswept(&settings.url);
     let statement_timeout = settings.statement_timeout.as_millis().to_string();
     options
         .max_connections(most)
@@ -138,7 +143,7 @@ fn postgres_options(
         .record_stmt_in_spans(false)
         .test_before_acquire_if_idle_for(Duration::from_secs(30))
         .acquire_timeout(Duration::from_secs(10))
-        .max_lifetime(Duration::from_mins(30))
+        .map_sqlx_postgres_before_acquire(move |_, connection| Box::pin(ready(Ok(connection.age < lifetime))))
         .map_sqlx_postgres_opts(move |postgres| {
             let postgres = postgres.application_name("waybill").statement_cache_capacity(512);
             postgres.options(BY_INDEX).options(own.iter().copied()).options([
@@ -149,6 +154,15 @@ fn postgres_options(
                 ("default_transaction_isolation", "read committed"),
             ])
         });
+    options
+}
+
+/// Options of a pool that nobody sweeps. sqlx counts its idle connections a moment too late, so that its sweeper may
+/// see one less than none, takes that for the largest of all numbers, and keeps a thread busy until the process is
+/// killed (<https://github.com/launchbadge/sqlx/issues/3645>; 0.9.0 has it still).
+fn unswept(url: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
     options
 }
 
@@ -164,5 +178,63 @@ fn make_folder(url: &str) -> Result<(), StoreError> {
             StoreError::Refused(format!("folder {} of the database: {error}", folder.display()))
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::sqlx::query_scalar;
+    use waybill_test_support::{TestDatabase, on_both_databases};
+
+    use super::*;
+
+    on_both_databases!(nobody_sweeps_the_connections);
+
+    fn settings(database: &TestDatabase) -> Settings {
+        let (url, clock) = (database.url().to_owned(), Clock::system());
+        Settings { url, connections: 2, statement_timeout: Duration::from_secs(5), clock }
+    }
+
+    async fn nobody_sweeps_the_connections(database: TestDatabase) {
+        let settings = settings(&database);
+        match backend(&settings.url).unwrap() {
+            DbBackend::Sqlite => {
+                let Pool::Sqlite { write, read } = sqlite(&settings).await.unwrap() else {
+                    panic!("another kind")
+                };
+                for pool in [write, read] {
+                    assert_eq!(
+                        (pool.options().get_idle_timeout(), pool.options().get_max_lifetime()),
+                        (None, None)
+                    );
+                }
+            }
+            _ => {
+                for own in [&[][..], &[("synchronous_commit", "off")]] {
+                    let connections = connect(postgres_options(&settings, 1, LIFETIME, own)).await.unwrap();
+                    let pool = connections.get_postgres_connection_pool();
+                    assert_eq!(
+                        (pool.options().get_idle_timeout(), pool.options().get_max_lifetime()),
+                        (None, None)
+                    );
+                }
+            }
+        }
+    }
+
+    async fn session(connections: &DatabaseConnection) -> i32 {
+        let mut connection = connections.get_postgres_connection_pool().acquire().await.unwrap();
+        query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_connection_that_is_too_old_is_replaced() {
+        let database = TestDatabase::postgres().await;
+        let settings = settings(&database);
+        for (lifetime, is_replaced) in [(Duration::ZERO, true), (LIFETIME, false)] {
+            let connections = connect(postgres_options(&settings, 1, lifetime, &[])).await.unwrap();
+            let (first, second) = (session(&connections).await, session(&connections).await);
+            assert_eq!(first != second, is_replaced, "{lifetime:?}");
+        }
     }
 }

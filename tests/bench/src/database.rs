@@ -39,8 +39,10 @@ impl Database {
         admin.close().await?;
         let (base, _) = server.rsplit_once('/').context("a PostgreSQL URL ends in /name")?;
         let url = format!("{base}/{name}");
-        // As many as Waybill has; and no round trip just to see whether a connection is still there.
-        let pool = PgPoolOptions::new().max_connections(16).test_before_acquire(false).connect(&url).await?;
+        // As many as Waybill has; no round trip just to see whether a connection is still there; and nobody sweeps them,
+        // see waybill-messaging's connections.
+        let pool = PgPoolOptions::new().max_connections(16).test_before_acquire(false);
+        let pool = pool.idle_timeout(None).max_lifetime(None).connect(&url).await?;
         let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&pool).await?;
         let process = u32::try_from(backend).ok().and_then(usage::parent);
         Ok(Self { url, name, opened: Opened::Postgres { pool, server: server.to_owned(), process } })
@@ -54,7 +56,8 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(std::time::Duration::from_secs(30));
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let pool = pool.connect_with(options).await?;
         Ok(Self { url: format!("sqlite://{}", path.display()), name, opened: Opened::Sqlite(pool) })
     }
 

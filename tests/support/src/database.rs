@@ -1,5 +1,7 @@
 //! A database of one test's own, migrated, and gone when the test is over.
 
+use std::time::Duration;
+
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, Statement, Value,
 };
@@ -35,7 +37,7 @@ impl TestDatabase {
     pub async fn postgres() -> Self {
         let server = provided("WAYBILL_TEST_POSTGRES_URL");
         let name = format!("test_{}", Uuid::now_v7().simple());
-        let admin = connect(&server).await;
+        let admin = session(&server).await;
         admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a new database");
         admin.close().await.expect("close");
         let (base, _) = server.rsplit_once('/').expect("a PostgreSQL URL ends in /name");
@@ -68,14 +70,14 @@ impl TestDatabase {
 
     /// Runs a statement, as an auditor would: apart from all of Waybill's code.
     pub async fn execute(&self, sql: &str) {
-        let database = connect(&self.url).await;
+        let database = session(&self.url).await;
         database.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         database.close().await.expect("close");
     }
 
     /// Reads rows, as an auditor would.
     pub async fn query(&self, sql: &str) -> Vec<QueryResult> {
-        let database = connect(&self.url).await;
+        let database = session(&self.url).await;
         let backend = database.get_database_backend();
         let statement = Statement::from_sql_and_values(backend, sql, Vec::<Value>::new());
         let rows = database.query_all_raw(statement).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -112,7 +114,7 @@ impl Drop for TestDatabase {
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async {
-                let admin = connect(&server).await;
+                let admin = session(&server).await;
                 debug_assert_eq!(admin.get_database_backend(), DbBackend::Postgres);
                 admin.execute_unprepared(&sql).await.expect("the database can be dropped");
             });
@@ -121,8 +123,10 @@ impl Drop for TestDatabase {
     }
 }
 
-async fn connect(url: &str) -> DatabaseConnection {
+/// One session of a test's own. Nobody sweeps it, which can take for ever: see `waybill-messaging`'s connections.
+pub async fn session(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
+    options.idle_timeout(None::<Duration>).max_lifetime(None::<Duration>);
     Database::connect(options).await.expect("the database answers")
 }

@@ -24,7 +24,7 @@ mod tool;
 
 pub use self::{
     broker::TestBroker,
-    database::TestDatabase,
+    database::{TestDatabase, session},
     fake_broker::FakeBroker,
     node::Node,
     process::{ALL_ROLES, Ended, Process, Program, Ran},
