@@ -10,6 +10,7 @@ mod pace;
 
 use std::{collections::HashSet, time::Duration};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use waybill_messaging::{
@@ -23,7 +24,11 @@ use self::{
 };
 use crate::readiness;
 
+/// Pause between two runs …
 const INTERVAL: Duration = Duration::from_secs(5);
+/// … and no less than this many times what the last one took to find that dispatches still wait: a backlog of a million
+/// is not read all the time, which would only make it last longer.
+const SPARING: u32 = 20;
 /// Messages of one kind sent again in one run, at most.
 const MAX_SENT: usize = 500;
 
@@ -75,49 +80,72 @@ impl Reconcile {
     /// Runs at once and then at intervals, until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
+            let mut in_vain = Duration::ZERO;
             for (kind, pace) in &mut self.paces {
                 let outcome = run_once(&self.store, *kind, pace).await;
                 readiness::report(&self.health, outcome.as_ref().err());
                 match outcome {
-                    Ok(0) => {}
-                    Ok(sent) => kind.warn(sent),
+                    Ok(run) => {
+                        in_vain += run.in_vain;
+                        if run.sent > 0 {
+                            kind.warn(run.sent);
+                        }
+                    }
                     Err(error) => tracing::warn!(%error, ?kind, "what was lost was not looked for"),
                 }
             }
-            if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
+            if stop.run_until_cancelled(tokio::time::sleep(INTERVAL.max(in_vain * SPARING))).await.is_none() {
                 return;
             }
         }
     }
 }
 
-/// Looks at everything of that kind that waits, oldest first, and returns how many were sent again.
-async fn run_once(store: &Store, kind: Kind, pace: &mut Pace) -> Result<usize, StoreError> {
+/// What a run has done.
+#[derive(Debug, Default)]
+struct Run {
+    /// How many were sent again.
+    sent: usize,
+    /// Time spent on pages of which nothing had arrived.
+    in_vain: Duration,
+}
+
+/// Looks at everything of that kind that waits, oldest first.
+async fn run_once(store: &Store, kind: Kind, pace: &mut Pace) -> Result<Run, StoreError> {
     let mut after = String::new();
-    let mut sent = 0;
+    let mut run = Run::default();
     let mut waiting = HashSet::new();
     loop {
-        let now = store.clock().now();
+        let (begun, now) = (Instant::now(), store.clock().now());
         let rows = look(store, kind, &after, now.minus(pace::PATIENCE)).await?;
         let Some(last) = rows.last() else { break };
         after.clone_from(&last.dispatch_id);
         let (arrived, missing): (Vec<_>, Vec<_>) = rows.into_iter().partition(|found| found.has_arrived);
-        waiting.extend(missing.iter().map(|found| found.dispatch_id.clone()));
-        let again = due(pace, missing, now, MAX_SENT - sent);
+        waiting.extend(
+            missing
+                .iter()
+                .filter(|found| pace.knows(&found.dispatch_id))
+                .map(|found| found.dispatch_id.clone()),
+        );
+        if arrived.is_empty() {
+            run.in_vain += begun.elapsed();
+        }
+        let again = due(pace, missing, now, MAX_SENT - run.sent);
         let work = Settle {
             kind,
             arrived: arrived.into_iter().map(|found| found.dispatch_id).collect(),
             again: again.iter().filter_map(|found| found.message.clone()).collect(),
         };
         if !work.arrived.is_empty() || !work.again.is_empty() {
-            sent += store.run(work).await?;
+            run.sent += store.run(work).await?;
         }
         for found in again {
+            waiting.insert(found.dispatch_id.clone());
             pace.note(found.dispatch_id, now);
         }
     }
     pace.keep(&waiting);
-    Ok(sent)
+    Ok(run)
 }
 
 /// Those of `lost` whose turn it is, at most `most`.

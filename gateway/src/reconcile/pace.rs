@@ -34,6 +34,11 @@ impl Pace {
         self.0.get(dispatch_id).is_none_or(|(next, _)| *next <= now)
     }
 
+    /// Whether it was sent again.
+    pub(super) fn knows(&self, dispatch_id: &str) -> bool {
+        self.0.contains_key(dispatch_id)
+    }
+
     /// It was sent at `now`.
     pub(super) fn note(&mut self, dispatch_id: String, now: Timestamp) {
         let interval = self.0.get(&dispatch_id).map_or(PATIENCE, |(_, interval)| *interval);

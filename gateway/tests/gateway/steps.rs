@@ -107,7 +107,7 @@ impl Stage {
     /// Nobody answers for so long, and the saga looks at its clock.
     async fn nobody_answers_for(&self, seconds: u64) {
         self.pass(seconds);
-        deadline::wake(&self.store, self.saga.definitions()).await.unwrap();
+        deadline::wake(&self.store, self.saga.definitions(), Duration::ZERO).await.unwrap();
     }
 
     /// The steps as a client gets them.
