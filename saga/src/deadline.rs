@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::Value;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use waybill_messaging::{Store, StoreError, TraceContext, Transaction, Tx, classify};
+use waybill_messaging::{Store, StoreError, Timestamp, TraceContext, Transaction, Tx, classify};
 
 use crate::{
     Definition, Definitions, Instance, Orchestrator, Participant,
@@ -49,11 +49,13 @@ pub async fn run(store: Store, orchestrator: Orchestrator, interval: Duration, s
 /// more.
 pub async fn look(store: &Store, orchestrator: &Orchestrator) -> Result<bool, StoreError> {
     let more = parked::take(store, orchestrator).await? | resume::take(store, orchestrator).await?;
-    Ok(wake(store, orchestrator.definitions()).await? || more)
+    let late = orchestrator.lateness(store.clock().now());
+    Ok(wake(store, orchestrator.definitions(), late).await? || more)
 }
 
-/// Wakes what is due of the live definitions, at most a page of each, and says whether there may be more.
-pub async fn wake(store: &Store, definitions: &Definitions) -> Result<bool, StoreError> {
+/// Wakes what has been due of the live definitions for as long as messages are `late`, at most a page of each, and says
+/// whether there may be more.
+pub async fn wake(store: &Store, definitions: &Definitions, late: Duration) -> Result<bool, StoreError> {
     let held = Held::deadlines(store).await?;
     let mut more = false;
     for (hash, definition) in definitions.live() {
@@ -61,7 +63,7 @@ pub async fn wake(store: &Store, definitions: &Definitions) -> Result<bool, Stor
         let steps = apart_from(definition, &silent);
         // Asked outside a transaction first: most of the time nothing is due, and SQLite's writer is precious.
         let sql = format!("SELECT 1 FROM saga_instances i WHERE {DUE}{steps} LIMIT 1");
-        let due = due(definition, hash, store.clock().now().micros());
+        let due = due(definition, hash, store.clock().now().minus(late));
         if !store.query(&sql, due).await?.is_empty() {
             let wake = Wake {
                 definitions: definitions.clone(),
@@ -69,6 +71,7 @@ pub async fn wake(store: &Store, definitions: &Definitions) -> Result<bool, Stor
                 hash: hash.to_owned(),
                 held: held.clone(),
                 steps,
+                late,
             };
             more |= store.run(wake).await? >= PAGE;
         }
@@ -98,7 +101,14 @@ pub(crate) async fn wake_held(
             Scope::Saga(_) | Scope::Dispatch(_) => continue,
         }
         let (definitions, definition) = (orchestrator.definitions().clone(), definition.clone());
-        let wake = Wake { definitions, definition, hash: hash.to_owned(), held: held.clone(), steps };
+        let wake = Wake {
+            definitions,
+            definition,
+            hash: hash.to_owned(),
+            held: held.clone(),
+            steps,
+            late: Duration::ZERO,
+        };
         woken += wake.page(tx, most - woken).await?;
     }
     Ok(woken)
@@ -124,8 +134,8 @@ fn names(definition: &Definition, participants: &[Participant]) -> String {
 const DUE: &str = "i.definition_version = $1 AND i.deadline_at <= $2 AND i.definition = $3 \
      AND i.definition_hash = $4 AND i.paused = 0 AND NOT EXISTS (SELECT 1 FROM saga_parked p WHERE p.dispatch_id = i.dispatch_id)";
 
-fn due(definition: &Definition, hash: &str, now: i64) -> Vec<Value> {
-    vec![i64::from(definition.version).into(), now.into(), definition.name.into(), hash.into()]
+fn due(definition: &Definition, hash: &str, until: Timestamp) -> Vec<Value> {
+    vec![i64::from(definition.version).into(), until.micros().into(), definition.name.into(), hash.into()]
 }
 
 struct Wake {
@@ -136,6 +146,8 @@ struct Wake {
     held: Held,
     /// Which steps, as a condition.
     steps: String,
+    /// For how long they have to have been due.
+    late: Duration,
 }
 
 impl Transaction for Wake {
@@ -155,7 +167,7 @@ impl Wake {
             "SELECT {COLUMNS} FROM saga_instances i WHERE {DUE}{} ORDER BY i.deadline_at LIMIT {most} {lock}",
             self.steps
         );
-        let rows = tx.query(&sql, due(&self.definition, &self.hash, tx.now().micros())).await?;
+        let rows = tx.query(&sql, due(&self.definition, &self.hash, tx.now().minus(self.late))).await?;
         let ours: Vec<Instance> =
             rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect::<Result<_, _>>()?;
         let woken = i64::try_from(ours.len()).unwrap_or(i64::MAX);

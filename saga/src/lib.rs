@@ -12,6 +12,7 @@ mod definitions;
 pub mod explain;
 mod graph;
 mod instance;
+mod lateness;
 pub mod machine;
 pub mod metrics;
 pub mod operate;

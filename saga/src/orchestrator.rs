@@ -1,14 +1,16 @@
 //! The consumer of queue `saga`: requests, cancellations and replies, a batch in a transaction.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use prost::Name;
+use uuid::Uuid;
 use waybill_messaging::{Envelope, Failure, Handler, Outcome, Received, StoreError, Timestamp, Tx};
 use waybill_proto::v1;
 
 use crate::{
     Command, Definition, Definitions, Instance, Verdict,
     contract::{self, clean, decode, read_reply},
+    lateness::Lateness,
     machine::{self, Input, Transition},
     metrics, parked,
     pause::{Held, Pauses, Scope},
@@ -36,18 +38,25 @@ pub struct Orchestrator {
     definitions: Definitions,
     pauses: Pauses,
     recent: Recent,
+    lateness: Lateness,
 }
 
 impl Orchestrator {
     /// An orchestrator of these definitions.
     pub fn new(definitions: Definitions) -> Self {
         metrics::begin();
-        Self { definitions, pauses: Pauses::default(), recent: Recent::default() }
+        let (pauses, recent, lateness) = (Pauses::default(), Recent::default(), Lateness::default());
+        Self { definitions, pauses, recent, lateness }
     }
 
     /// What it runs.
     pub const fn definitions(&self) -> &Definitions {
         &self.definitions
+    }
+
+    /// By how much messages are late just now.
+    pub(crate) fn lateness(&self, now: Timestamp) -> Duration {
+        self.lateness.at(now)
     }
 
     /// What is paused; to be asked before an instance is locked.
@@ -138,6 +147,9 @@ impl Orchestrator {
         let cause = Cause { message_id: &envelope.message_id, trace };
         let dispatch_id = envelope.correlation_id.as_str();
         let Some(instance) = shell.instance(dispatch_id) else {
+            if let Some(accepted_at) = accepted_at(dispatch_id) {
+                self.lateness.note(accepted_at, tx.now());
+            }
             let (instance, transition) = self.begin(dispatch_id, message, trace, tx)?;
             match held.holds(self.definitions.beginning(), &instance, &transition.out) {
                 Some(by) => shell.park(parked::row(&instance.definition, envelope, trace, Some(&by), tx)),
@@ -156,9 +168,14 @@ impl Orchestrator {
             shell.park(row);
             return Ok(());
         };
-        let input = input(definition, message)?;
+        let (input, sent_at) = (input(definition, message)?, instance.updated_at);
         match advance(definition, instance, held, input, tx.now()) {
-            Ok(Some(transition)) => shell.record(dispatch_id, transition, &cause),
+            Ok(Some(transition)) => {
+                if matches!(message, Message::Reply(..)) {
+                    self.lateness.note(sent_at, tx.now());
+                }
+                shell.record(dispatch_id, transition, &cause);
+            }
             Ok(None) => {}
             Err(by) => {
                 tracing::debug!(dispatch_id, %by, "parked: paused");
@@ -193,6 +210,13 @@ impl Orchestrator {
             }
         }
     }
+}
+
+/// When the gateway named the dispatch; `None` for a name of somebody else's.
+fn accepted_at(dispatch_id: &str) -> Option<Timestamp> {
+    let (seconds, nanos) = Uuid::try_parse(dispatch_id).ok()?.get_timestamp()?.to_unix();
+    let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
+    Some(Timestamp::from_micros(micros.checked_add(i64::from(nanos / 1_000))?))
 }
 
 /// Moves an instance on, unless that is held up: then it stays as it is, and `Err` says by which pause.

@@ -20,6 +20,7 @@ on_both_databases!(
     a_cancellation_and_the_answer_before_the_pivot_have_one_winner,
     an_instance_that_another_orchestrator_has_moved_is_not_taken_from_memory,
     a_deadline_that_was_moved_by_hand_is_kept,
+    silence_proves_nothing_while_answers_are_as_late,
 );
 
 const DISPATCHES: usize = 60;
@@ -92,6 +93,26 @@ async fn each_deadline_is_taken_once_though_the_clocks_differ_by_seconds(databas
     let doubled = "SELECT dispatch_id FROM saga_instances WHERE attempt <> 2 OR version <> 2";
     assert_eq!(database.texts(doubled).await, Vec::<String>::new());
     assert_eq!(database.number("SELECT count(*) FROM outbox").await, 2 * instances, "each command twice");
+    end(nodes).await;
+}
+
+async fn silence_proves_nothing_while_answers_are_as_late(database: TestDatabase) {
+    let nodes = nodes(&database).await;
+    let [node, ..] = &nodes;
+    begin(node).await;
+    node.clock.advance(TIMEOUT * 2);
+    let (dispatch_id, order_id) = ("d-00".to_owned(), order_of("d-00"));
+    node.handles("d-00", v1::OrderAccepted { dispatch_id, order_id }).await;
+    let retried = "SELECT count(*) FROM saga_history WHERE event = 'accept_order_retried'";
+    node.looks().await;
+    assert_eq!(database.number(retried).await, 0, "the other answers may be on their way as well");
+    node.clock.advance(Duration::from_secs(5));
+    node.looks().await;
+    assert_eq!(
+        database.number(retried).await,
+        i64::try_from(DISPATCHES).unwrap() - 1,
+        "no answer came any more"
+    );
     end(nodes).await;
 }
 

@@ -4,6 +4,8 @@
 
 mod rig;
 
+use std::time::Duration;
+
 use prost::Name;
 use rig::{Consume, TIMEOUT, defaults, envelope, open};
 use waybill_messaging::{Clock, Envelope, Store, StoreError};
@@ -176,10 +178,10 @@ async fn deadlines_of_an_unknown_version_are_left_alone(database: TestDatabase) 
     rig.begins(&rig.old, "a").await;
     rig.begins(&rig.new, "b").await;
     rig.clock.advance(TIMEOUT);
-    deadline::wake(&rig.store, rig.old.definitions()).await.unwrap();
+    deadline::wake(&rig.store, rig.old.definitions(), Duration::ZERO).await.unwrap();
     let attempts = "SELECT dispatch_id || ' ' || attempt FROM saga_instances ORDER BY dispatch_id";
     assert_eq!(rig.database.texts(attempts).await, ["a 2", "b 1"]);
-    deadline::wake(&rig.store, rig.new.definitions()).await.unwrap();
+    deadline::wake(&rig.store, rig.new.definitions(), Duration::ZERO).await.unwrap();
     assert_eq!(rig.database.texts(attempts).await, ["a 2", "b 2"]);
     rig.end().await;
 }
@@ -189,7 +191,7 @@ async fn an_answer_that_is_parked_is_not_missing(database: TestDatabase) {
     rig.begins(&rig.new, "b").await;
     rig.handles(&rig.old, "b", accepted("b")).await.unwrap();
     rig.clock.advance(TIMEOUT * 10);
-    deadline::wake(&rig.store, rig.new.definitions()).await.unwrap();
+    deadline::wake(&rig.store, rig.new.definitions(), Duration::ZERO).await.unwrap();
     assert_eq!(rig.instances().await, ["2 RUNNING RUNNING,PENDING,PENDING,PENDING 1"]);
     take_parked(&rig.store, &rig.new).await.unwrap();
     assert_eq!(rig.instances().await, ["2 RUNNING DONE,RUNNING,PENDING,PENDING 2"]);

@@ -41,8 +41,8 @@ pub(crate) fn retry_horizon(config: &Config) -> Duration {
 /// - retrying is what a consumer takes for the last copy: all delays of `consumer.max_attempts` attempts, at
 ///   their longest, and as many times `consumer.handler_timeout`.
 ///
-/// How long the broker is away comes on top, and how long a stuck saga goes on asking; no setting bounds either.
-/// They can bring back a message that was forgotten. The participants' own rows answer it then.
+/// How long the broker is away comes on top, how long a stuck saga goes on asking, and how late messages are in a
+/// backlog; no setting bounds these. They can bring back a message that was forgotten. The participants' own rows answer it then.
 fn horizon(saga: &Saga, consumer: &Consumer) -> Duration {
     let Saga { step_timeout, step_attempts, timeout: saga_timeout, .. } = *saga;
     let definitions = order_fulfilment(&Defaults { step_timeout, step_attempts, saga_timeout });
