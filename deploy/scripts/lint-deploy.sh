@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Checks what is deployed with the tools that its users have: the scripts, the Dockerfile, compose.yaml, the Kubernetes manifests, the
-# systemd units, the configurations of Prometheus, the bill of materials, and the syntax of every YAML file. Tools that are not installed come
-# from PyPI, and one from Debian, below .local; what cannot be had is named with the word SKIPPED.
+# Checks what is deployed, and what others build on, with the tools that they have: the scripts, the contract, the
+# Dockerfile, compose.yaml, the Kubernetes manifests, the systemd units, the configurations of Prometheus, the bill of
+# materials, and the syntax of every YAML file. Tools that are not installed come from PyPI, and one from Debian, below
+# .local; what cannot be had is named with the word SKIPPED.
 set -euo pipefail
 # shellcheck source=deploy/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -28,6 +29,7 @@ CHECK
 fi
 
 if have shellcheck "the scripts were"; then (cd "$ROOT" && shellcheck -x deploy/scripts/*.sh .ci/run); fi
+if have buf "the contract was"; then buf lint "$ROOT/proto"; fi
 if have hadolint "the Dockerfile was"; then hadolint Dockerfile; fi
 if have docker-compose "compose.yaml was"; then docker-compose --file compose.yaml config --quiet; fi
 
