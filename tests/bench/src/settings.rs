@@ -61,7 +61,7 @@ pub struct Settings {
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "10000,1000000", value_parser = clap::value_parser!(u32).range(1..))]
     pub history: Vec<u32>,
     /// Dispatches that wait when the broker comes back, for part `backlog`
-    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "10000,100000", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "10000,100000,1000000", value_parser = clap::value_parser!(u32).range(1..))]
     pub backlog: Vec<u32>,
     /// Processes, for part `processes`
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "1,2,4", value_parser = clap::value_parser!(u32).range(1..=32))]
