@@ -79,6 +79,13 @@ async fn the_cost_of_traces_is_measured_beside_none_and_spans_come_only_where_th
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_value_of_a_setting_is_measured_and_every_dispatch_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = short("--only=tuning --turn=window", folder.path()).await;
+    check(&report, folder.path(), &[("Against settings", 5)], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn growth_is_measured_and_every_dispatch_ends() {
     let folder = tempfile::tempdir().unwrap();
     let flags = "--only=growth --history=500,5000 --backlog=300 --processes=1,2";

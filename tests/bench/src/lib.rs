@@ -24,6 +24,7 @@ mod speed_page;
 mod stage;
 mod subject;
 mod telemetry;
+mod tuning;
 mod usage;
 
 use std::path::Path;
@@ -33,7 +34,7 @@ use anyhow::Result;
 use self::site::Site;
 pub use self::{
     report::{Goal, Report},
-    settings::{Part, Settings},
+    settings::{Knob, Part, Settings},
 };
 
 /// One run, from nothing to its reports. What it writes meanwhile is in a new folder below `place`, which has to
@@ -55,6 +56,7 @@ pub async fn run(settings: Settings, place: &Path) -> Result<Vec<Report>> {
     }
     reports.extend(growth::run(&site, &machine).await?);
     reports.extend(telemetry::run(&site, &machine).await?);
+    reports.extend(tuning::run(&site, &machine).await?);
     site.sweep().await?;
     if let Some(folder) = &site.settings.report {
         reports.iter().try_for_each(|report| report.write(folder))?;

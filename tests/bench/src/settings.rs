@@ -27,6 +27,46 @@ pub enum Part {
     Growth,
     /// What traces cost
     Telemetry,
+    /// Speed against settings of consumers and relay
+    Tuning,
+}
+
+/// A setting to turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Knob {
+    /// `consumer.batch`
+    Batch,
+    /// `consumer.prefetch`
+    Prefetch,
+    /// `relay.window`
+    Window,
+}
+
+impl Knob {
+    pub(crate) const fn setting(self) -> &'static str {
+        match self {
+            Self::Batch => "consumer.batch",
+            Self::Prefetch => "consumer.prefetch",
+            Self::Window => "relay.window",
+        }
+    }
+
+    pub(crate) const fn variable(self) -> &'static str {
+        match self {
+            Self::Batch => "WAYBILL_CONSUMER_BATCH",
+            Self::Prefetch => "WAYBILL_CONSUMER_PREFETCH",
+            Self::Window => "WAYBILL_RELAY_WINDOW",
+        }
+    }
+
+    /// What it is turned to.
+    pub(crate) const fn values(self) -> [u32; 5] {
+        match self {
+            Self::Batch => [1, 8, 32, 128, 512],
+            Self::Prefetch => [8, 32, 128, 512, 2_048],
+            Self::Window => [2, 8, 32, 128, 512],
+        }
+    }
 }
 
 impl Part {
@@ -66,6 +106,9 @@ pub struct Settings {
     /// Processes, for part `processes`
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "1,2,4", value_parser = clap::value_parser!(u32).range(1..=32))]
     pub processes: Vec<u32>,
+    /// Settings to turn, for part `tuning`
+    #[arg(long, value_name = "SETTING,…", value_delimiter = ',', default_value = "batch,prefetch,window")]
+    pub turn: Vec<Knob>,
     /// Write the report and its plots to this folder
     #[arg(long, value_name = "FOLDER")]
     pub report: Option<PathBuf>,
