@@ -1,5 +1,5 @@
 //! Group commit: requests that come at the same time meet in a bounded queue, and a few committers take
-//! whatever waits and write it in one transaction. A receipt exists only after that commit.
+//! what waits, or half of it, and write it in one transaction. A receipt exists only after that commit.
 //!
 //! Who asks holds nothing but the other end of a channel: a client that goes away, or whose deadline
 //! passes, takes no part in whether its request is committed.
@@ -7,6 +7,7 @@
 mod committer;
 mod conflict;
 mod load;
+mod pace;
 mod transaction;
 
 use std::sync::{Arc, atomic::AtomicBool};
@@ -20,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 use waybill_messaging::{Store, Timestamp, TraceContext, health::Health};
 
-use self::{committer::Committer, load::Load};
+use self::{committer::Committer, load::Load, pace::Pace};
 use crate::{
     auth::Caller, content, id::Ids, metrics::Metrics, request::Request, settings::Settings, status::Refusal,
 };
@@ -83,12 +84,13 @@ impl Intake {
         let (items, receiver) = mpsc::channel(settings.queue.max(1));
         let receiver = Arc::new(Mutex::new(receiver));
         let load = Arc::new(Load::new(settings.batch.max(1)));
-        let metrics = Metrics::new();
+        let (pace, metrics) = (Arc::new(Pace::new(store.backend())), Metrics::new());
         for _ in 0..settings.committers.max(1) {
             let committer = Committer {
                 store: store.clone(),
                 items: Arc::clone(&receiver),
                 batch: settings.batch.max(1),
+                pace: Arc::clone(&pace),
                 load: Arc::clone(&load),
                 metrics: metrics.clone(),
                 health: health.clone(),

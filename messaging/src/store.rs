@@ -13,8 +13,9 @@ mod rows;
 mod statement;
 mod tx;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use sea_orm::{DbBackend, QueryResult, Value};
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -65,6 +66,10 @@ pub trait Transaction: Send + Sync + 'static {
     fn run(&self, tx: &Tx) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
 }
 
+fn panicked<T: Transaction>(how: &dyn Display) -> StoreError {
+    Failure::Transient(format!("{} panicked: {how}", T::NAME)).into()
+}
+
 /// A database. Cheap to clone; all clones share their connections.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -88,8 +93,15 @@ impl Store {
         let task = tokio::spawn(async move { store.run_until_done(&work).await }.in_current_span());
         match task.await {
             Ok(result) => result,
-            Err(error) => Err(Failure::Transient(format!("{} panicked: {error}", T::NAME)).into()),
+            Err(error) => Err(panicked::<T>(&error)),
         }
+    }
+
+    /// The same in the caller's own task, which nobody may end meanwhile: begun at once, and not after whatever else is
+    /// ready to go on.
+    pub async fn run_here<T: Transaction>(&self, work: &T) -> Result<T::Output, StoreError> {
+        let running = AssertUnwindSafe(self.run_until_done(work).boxed()).catch_unwind();
+        running.await.unwrap_or_else(|_| Err(panicked::<T>(&"see the log")))
     }
 
     async fn run_until_done<T: Transaction>(&self, work: &T) -> Result<T::Output, StoreError> {

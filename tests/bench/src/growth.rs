@@ -7,6 +7,7 @@ mod history;
 mod payload;
 mod processes;
 mod reads;
+mod retention;
 
 use anyhow::{Context, Result};
 

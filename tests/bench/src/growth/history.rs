@@ -6,6 +6,7 @@ use waybill_proto::v1::dispatch_gateway_client::DispatchGatewayClient;
 use super::{
     Findings, IN_FLIGHT, fill,
     reads::{self, Reader},
+    retention,
 };
 use crate::{
     book::median,
@@ -18,9 +19,9 @@ use crate::{
 };
 
 /// A Waybill with a history.
-struct Grown {
-    size: u32,
-    running: Running,
+pub(super) struct Grown {
+    pub(super) size: u32,
+    pub(super) running: Running,
     reader: Reader,
     sagas: Vec<f64>,
 }
@@ -29,7 +30,8 @@ pub(super) async fn run(site: &Site, found: &mut Findings) -> Result<()> {
     let mut all = Vec::new();
     for size in &site.settings.history {
         site.say(&format!("a history of {} dispatches is made", shown(f64::from(*size))));
-        all.push(grow(site, *size).await?);
+        let setup = Setup::new(site, Kind::Postgres, &format!("history-{size}"));
+        all.push(Grown::new(site, &setup, *size).await?);
     }
     for round in 1..=site.settings.rounds {
         for grown in &mut all {
@@ -60,25 +62,34 @@ pub(super) async fn run(site: &Site, found: &mut Findings) -> Result<()> {
     let what = "reading beside the largest history ÷ beside the smallest, the worst of all reads".to_owned();
     found.goals.push(Goal { what, wanted: Wanted::AtMost(2.0), reached: worst });
     found.sections.push(section(&all, rows, &times_of_all));
+    if let Some(largest) = all.last_mut() {
+        retention::run(site, largest, found).await.context("retention")?;
+    }
     for grown in all {
-        let counted = grown.running.audit_beside(grown.size).await;
-        found.problems.extend(counted.err().map(|error| format!("history of {}: {error}", grown.size)));
-        grown.running.end().await?;
+        grown.end(found).await?;
     }
     Ok(())
 }
 
-/// Starts one, has one dispatch run to its end, and makes a history of it.
-async fn grow(site: &Site, count: u32) -> Result<Grown> {
-    let setup = Setup::new(site, Kind::Postgres, &format!("history-{count}"));
-    let mut running = Running::start(site, &setup).await?;
-    let load = Load::new(site, running.endpoint(0), 1, Until::Ended);
-    let measured = Load { amount: Amount::Requests(1), ..load }.run(site).await?;
-    running.owe(measured.accepted);
-    running.audit().await?;
-    fill::fill(&running.database, count).await?;
-    let client = DispatchGatewayClient::connect(running.endpoint(0)).await?;
-    Ok(Grown { size: count, running, reader: Reader { client, size: count }, sagas: Vec::new() })
+impl Grown {
+    /// Starts one, has one dispatch run to its end, and makes a history of it.
+    pub(super) async fn new(site: &Site, setup: &Setup<'_>, count: u32) -> Result<Self> {
+        let mut running = Running::start(site, setup).await?;
+        let load = Load::new(site, running.endpoint(0), 1, Until::Ended);
+        let measured = Load { amount: Amount::Requests(1), ..load }.run(site).await?;
+        running.owe(measured.accepted);
+        running.audit().await?;
+        fill::fill(&running.database, count).await?;
+        let client = DispatchGatewayClient::connect(running.endpoint(0)).await?;
+        Ok(Self { size: count, running, reader: Reader { client, size: count }, sagas: Vec::new() })
+    }
+
+    /// Looks whether everything has ended, and stops it.
+    pub(super) async fn end(self, found: &mut Findings) -> Result<()> {
+        let counted = self.running.audit_beside(self.size).await;
+        found.problems.extend(counted.err().map(|error| format!("history of {}: {error}", self.size)));
+        self.running.end().await
+    }
 }
 
 fn sagas(all: &[Grown], goals: &mut Vec<Goal>) -> Vec<String> {
