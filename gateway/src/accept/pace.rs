@@ -3,8 +3,6 @@
 //! Clients that wait for their receipts come back together, and who takes all of them keeps them together: then all
 //! are read, then all are committed, then all are answered, and one party works while the others wait for it. So a
 //! commit takes half of those who come and go, and the other half is read and answered meanwhile.
-//!
-//! Not with SQLite: it works in this process, and a second transaction costs it more than the waiting.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,14 +16,17 @@ use tokio::{
 const FEW: usize = 16;
 /// So much of what was lately counts less with each commit.
 const FADING: usize = 8;
-/// A commit that takes longer waits for a disk or a network more than it works: another may then wait beside it.
+/// A commit of PostgreSQL's that takes longer waits for a disk or a network more than it works: another may then wait
+/// beside it.
 const WORK: Duration = Duration::from_millis(2);
+/// Of SQLite's any other would only wait for the same writer. No commit takes as long.
+const ALONE: Duration = Duration::from_mins(1);
 
 /// What all committers of a queue know of each other.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// Whether there are halves at all.
-    halves: bool,
+    /// How long the next commit waits for one that runs.
+    patience: Duration,
     commits: Mutex<Commits>,
     ended: Notify,
 }
@@ -49,14 +50,14 @@ pub(super) struct Running<'a> {
 
 impl Pace {
     pub(super) fn new(database: DbBackend) -> Self {
-        let halves = database == DbBackend::Postgres;
-        Self { halves, commits: Mutex::default(), ended: Notify::new() }
+        let patience = if database == DbBackend::Postgres { WORK } else { ALONE };
+        Self { patience, commits: Mutex::default(), ended: Notify::new() }
     }
 
     /// Waits until another commit may begin. One committer may ask at a time.
     pub(super) async fn turn(&self) {
         loop {
-            let busy = self.commits().busy_until(Instant::now());
+            let busy = self.commits().busy_until(Instant::now(), self.patience);
             let Some(until) = busy else { return };
             // Either way the question is asked anew.
             let _ = timeout_at(until, self.ended.notified()).await;
@@ -65,15 +66,12 @@ impl Pace {
 
     /// How many of those that wait the next commit takes.
     pub(super) fn most(&self, waiting: usize) -> usize {
-        if !self.halves {
-            return waiting;
-        }
         waiting.saturating_add(self.commits().lately).div_ceil(2).max(FEW)
     }
 
     /// Takes note that a commit of so many requests begins.
     pub(super) fn begin(&self, requests: usize) -> Running<'_> {
-        let is_large = self.halves && requests >= FEW;
+        let is_large = requests >= FEW;
         let mut commits = self.commits();
         commits.lately = requests.max(commits.lately - commits.lately / FADING);
         if is_large {
@@ -90,8 +88,8 @@ impl Pace {
 
 impl Commits {
     /// When the one that runs has taken too long, if that is after `now`.
-    fn busy_until(&self, now: Instant) -> Option<Instant> {
-        let until = self.begun.filter(|_| self.large > 0)? + WORK;
+    fn busy_until(&self, now: Instant, patience: Duration) -> Option<Instant> {
+        let until = self.begun.filter(|_| self.large > 0)? + patience;
         (until > now).then_some(until)
     }
 }
@@ -139,23 +137,24 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_is_given_all() {
-        let pace = Pace::new(DbBackend::Sqlite);
-        let _running = pace.begin(128);
-        assert_eq!(pace.commits().busy_until(Instant::now()), None);
-        assert_eq!(pace.most(128), 128);
+    fn the_next_commit_waits_for_one_that_works_but_not_for_one_that_waits() {
+        let pace = Pace::new(DbBackend::Postgres);
+        let busy_until = |now| pace.commits().busy_until(now, pace.patience);
+        let _small = pace.begin(FEW - 1);
+        assert_eq!(busy_until(Instant::now()), None);
+        let large = pace.begin(FEW);
+        let begun = pace.commits().begun.expect("a large one runs");
+        assert_eq!(busy_until(begun + WORK / 2), Some(begun + WORK));
+        assert_eq!(busy_until(begun + WORK), None);
+        drop(large);
+        assert_eq!(busy_until(begun + WORK / 2), None);
     }
 
     #[test]
-    fn the_next_commit_waits_for_one_that_works_but_not_for_one_that_waits() {
-        let pace = Pace::new(DbBackend::Postgres);
-        let _small = pace.begin(FEW - 1);
-        assert_eq!(pace.commits().busy_until(Instant::now()), None);
-        let large = pace.begin(FEW);
+    fn sqlite_has_one_writer() {
+        let pace = Pace::new(DbBackend::Sqlite);
+        let _large = pace.begin(FEW);
         let begun = pace.commits().begun.expect("a large one runs");
-        assert_eq!(pace.commits().busy_until(begun + WORK / 2), Some(begun + WORK));
-        assert_eq!(pace.commits().busy_until(begun + WORK), None);
-        drop(large);
-        assert_eq!(pace.commits().busy_until(begun + WORK / 2), None);
+        assert_eq!(pace.commits().busy_until(begun + WORK, pace.patience), Some(begun + ALONE));
     }
 }
