@@ -33,6 +33,7 @@ if [[ $1 == cargo ]]; then need_build_tools; fi
 RUN_DIR='' CHILD=''
 
 # The command leads a process group of its own: the signal goes to all of it, and what then lingers is killed.
+# shellcheck disable=SC2329 # by a trap
 stop_command() {
   [[ -n $CHILD ]] || return 0
   local tries=300
@@ -41,6 +42,7 @@ stop_command() {
   kill -s KILL -- "-$CHILD" 2>/dev/null || true
 }
 
+# shellcheck disable=SC2329 # by a trap
 finish() {
   local result=$?
   trap '' INT TERM HUP # a second Ctrl-C must not leave a server behind
