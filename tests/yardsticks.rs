@@ -92,6 +92,7 @@ async fn growth_is_measured_and_every_dispatch_ends() {
     let report = short(flags, folder.path()).await;
     let tables = [
         ("Against history", 16),
+        ("While history is forgotten", 1),
         ("Against backlog", 1),
         ("Against payload size", 3),
         ("Against the number of processes", 2),
