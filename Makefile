@@ -48,7 +48,7 @@ bench: ## measure Waybill beside raw yardsticks and a reference path, write docs
 	cargo build --release --locked -p waybill -p waybill-yardsticks --bins
 	$(yardsticks) --report docs $(ARGS)
 
-growth: ## the same against history, backlog, requests and processes, write docs/growth.md; then under an old snapshot (40 min)
+growth: ## the same against history, backlog, requests, processes and an old snapshot, write docs/growth.md; then without slots (45 min)
 	cargo build --release --locked -p waybill -p waybill-yardsticks --bins
 	$(yardsticks) --report docs --only growth $(ARGS)
 	deploy/scripts/with-services.sh --rabbitmq --postgres -- env WAYBILL_BENCH_SECONDS=$${WAYBILL_BENCH_SECONDS:-300} \

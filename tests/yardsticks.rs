@@ -88,7 +88,7 @@ async fn each_value_of_a_setting_is_measured_and_every_dispatch_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn growth_is_measured_and_every_dispatch_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let flags = "--only=growth --history=500,5000 --backlog=300 --processes=1,2";
+    let flags = "--only=growth --history=500,5000 --backlog=300 --processes=1,2 --held=4";
     let report = short(flags, folder.path()).await;
     let tables = [
         ("Against history", 16),
@@ -96,8 +96,9 @@ async fn growth_is_measured_and_every_dispatch_ends() {
         ("Against backlog", 1),
         ("Against payload size", 3),
         ("Against the number of processes", 2),
+        ("Under an old snapshot", 3),
     ];
-    check(&report, folder.path(), &tables, 4);
+    check(&report, folder.path(), &tables, 6);
     let page = std::fs::read_to_string(folder.path().join("growth.md")).unwrap();
     assert!(!page.contains("unknown"), "{page}");
     assert!(report.goals().iter().all(|goal| goal.reached().is_some_and(|reached| reached > 0.0)));

@@ -205,3 +205,6 @@ impl Store {
         self.0.pool.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

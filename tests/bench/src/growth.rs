@@ -1,4 +1,5 @@
-//! What becomes of speed as something grows: history, backlog, requests, processes. On PostgreSQL, where
+//! What becomes of speed as something grows: history, backlog, requests, processes, or as a
+//! snapshot grows old. On PostgreSQL, where
 //! a database grows large.
 
 mod backlog;
@@ -8,6 +9,7 @@ mod payload;
 mod processes;
 mod reads;
 mod retention;
+mod snapshot;
 
 use anyhow::{Context, Result};
 
@@ -44,11 +46,14 @@ pub(crate) async fn run(site: &Site, machine: &str) -> Result<Option<Report>> {
     if wants(Part::Processes) {
         processes::run(site, &mut found).await.context("processes")?;
     }
+    if wants(Part::Snapshot) {
+        snapshot::run(site, &mut found).await.context("old snapshot")?;
+    }
     let Findings { goals, sections, problems } = found;
     let introduction = format!(
         "{machine}\n\nMade by `make bench ARGS=\"{}\"`; figures are medians over the rounds. On PostgreSQL, every \
-         setting at its default, {IN_FLIGHT} sagas in flight where nothing else is said. How outbox and inbox stay small \
-         under an old snapshot is shown by `make growth`: [old_snapshot.svg](old_snapshot.svg).",
+         setting at its default, {IN_FLIGHT} sagas in flight where nothing else is said. How outbox and inbox would grow \
+         under an old snapshot without slots is shown by `make growth`: [old_snapshot.svg](old_snapshot.svg).",
         site.settings.flags()
     );
     let report = Report { name: "growth", title: "Growth", introduction, goals, sections, problems };

@@ -30,6 +30,8 @@ pub(crate) struct Load {
     pub(crate) connections: u16,
     pub(crate) streaming: bool,
     pub(crate) until: Until,
+    /// Requests a second, whatever becomes of them; else as many as find a place.
+    pub(crate) rate: Option<u32>,
     pub(crate) amount: Amount,
 }
 
@@ -51,7 +53,7 @@ impl Load {
     /// Calls over two connections, for as long as the settings say.
     pub(crate) fn new(site: &Site, endpoint: String, in_flight: u32, until: Until) -> Self {
         let amount = Amount::Time { warm_up: site.settings.warm_up(), time: site.settings.time() };
-        Self { endpoint, in_flight, connections: 2, streaming: false, until, amount }
+        Self { endpoint, in_flight, connections: 2, streaming: false, until, rate: None, amount }
     }
 
     /// Runs it to its end. Errors: it could not be run; what it found is in [`Measured::wrong`].
@@ -69,7 +71,6 @@ impl Load {
         let mut flags = vec![
             "--endpoint".to_owned(),
             self.endpoint.clone(),
-            format!("--in-flight={}", self.in_flight),
             format!("--connections={}", self.connections),
         ];
         match self.amount {
@@ -78,6 +79,10 @@ impl Load {
                 format!("--duration={}ms", time.as_millis()),
             ]),
             Amount::Requests(requests) => flags.push(format!("--requests={requests}")),
+        }
+        match self.rate {
+            Some(rate) => flags.push(format!("--rate={rate}")),
+            None => flags.push(format!("--in-flight={}", self.in_flight)),
         }
         if self.streaming {
             flags.push("--streaming".to_owned());
@@ -117,7 +122,7 @@ mod tests {
 
     fn load(until: Until) -> Load {
         let (endpoint, amount) = (String::new(), Amount::Requests(9));
-        Load { endpoint, in_flight: 1, connections: 1, streaming: false, until, amount }
+        Load { endpoint, in_flight: 1, connections: 1, streaming: false, until, rate: None, amount }
     }
 
     #[test]

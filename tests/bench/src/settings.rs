@@ -23,7 +23,9 @@ pub enum Part {
     Payload,
     /// Speed against the number of processes
     Processes,
-    /// History, backlog, payload and processes
+    /// Speed while another session holds an old snapshot
+    Snapshot,
+    /// History, backlog, payload, processes and snapshot
     Growth,
     /// What traces cost
     Telemetry,
@@ -71,7 +73,7 @@ impl Knob {
 
 impl Part {
     const SPEED: [Self; 4] = [Self::Yardsticks, Self::Reference, Self::Sagas, Self::Accepts];
-    const GROWTH: [Self; 4] = [Self::History, Self::Backlog, Self::Payload, Self::Processes];
+    const GROWTH: [Self; 5] = [Self::History, Self::Backlog, Self::Payload, Self::Processes, Self::Snapshot];
 }
 
 /// Measures Waybill beside raw yardsticks and a reference path, turn and turn about in one run, and verifies
@@ -106,6 +108,9 @@ pub struct Settings {
     /// Processes, for part `processes`
     #[arg(long, value_name = "COUNT,…", value_delimiter = ',', default_value = "1,2,4", value_parser = clap::value_parser!(u32).range(1..=32))]
     pub processes: Vec<u32>,
+    /// For how long an old snapshot is held, for part `snapshot`
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub held: u64,
     /// Settings to turn, for part `tuning`
     #[arg(long, value_name = "SETTING,…", value_delimiter = ',', default_value = "batch,prefetch,window")]
     pub turn: Vec<Knob>,
@@ -173,6 +178,9 @@ impl Settings {
                 let _ = write!(flags, " --{flag} {}", list(numbers));
             }
         }
+        if self.wants(Part::Snapshot) {
+            let _ = write!(flags, " --held {}", self.held);
+        }
         let names = self.only.iter().filter_map(ValueEnum::to_possible_value);
         let only = names.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(",");
         if only.is_empty() { flags } else { format!("{flags} --only {only}") }
@@ -195,7 +203,7 @@ mod tests {
         let usual = settings("");
         assert!(usual.wants(Part::Sagas) && usual.wants_speed() && !usual.wants(Part::History));
         let growth = settings("--only growth");
-        assert!(growth.wants(Part::History) && growth.wants(Part::Payload) && !growth.wants_speed());
+        assert!(growth.wants(Part::History) && growth.wants(Part::Snapshot) && !growth.wants_speed());
         let some = settings("--only backlog,reference");
         assert!(some.wants(Part::Backlog) && some.wants(Part::Reference) && !some.wants(Part::Sagas));
         assert!(!some.wants(Part::History));
@@ -208,8 +216,12 @@ mod tests {
 
     #[test]
     fn the_flags_of_a_run_make_the_same_run() {
-        let flags = "--rounds 2 --seconds 1 --warm-up 0 --history 10,20 --only history";
-        assert_eq!(settings(flags).flags(), flags);
+        for flags in [
+            "--rounds 2 --seconds 1 --warm-up 0 --history 10,20 --only history",
+            "--rounds 1 --seconds 9 --warm-up 1 --held 60 --only snapshot",
+        ] {
+            assert_eq!(settings(flags).flags(), flags);
+        }
         assert_eq!(settings(&settings("").flags()).flags(), settings("").flags());
     }
 }

@@ -9,7 +9,7 @@ use super::{Findings, IN_FLIGHT, history::Grown, texts};
 use crate::{
     book::median,
     load::{Load, Until},
-    report::{Section, shown},
+    report::{Section, maybe, shown},
     running::Setup,
     site::Site,
     subject::Kind,
@@ -53,16 +53,15 @@ pub(super) async fn run(site: &Site, keeps: &mut Grown, found: &mut Findings) ->
     }
     let [kept, forgotten] = rates.map(median);
     let ratio = forgotten.zip(kept).map(|(forgotten, kept)| forgotten / kept);
-    let cell = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), shown);
     found.sections.push(Section {
         title: "While history is forgotten",
         text: format!(
             "Beside {} dispatches that have ended, with `saga.history_retention` at its default, and at {KEPT}, so that \
-             the older half is being deleted during the measurement, in turn.",
+             the older half is being deleted during the measurement, in turn. 0 rows/s would say that all of it was gone before.",
             shown(count.into())
         ),
         columns: texts(["sagas/s, nothing to forget", "sagas/s while forgetting", "ratio", "rows forgotten/s"]),
-        rows: vec![[kept, forgotten, ratio, median(speeds)].map(cell).to_vec()],
+        rows: vec![[kept, forgotten, ratio, median(speeds)].map(maybe).to_vec()],
         charts: Vec::new(),
     });
     forgets.end(found).await
