@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use waybill_messaging::{
-    Column, Outgoing, Rows, Store, StoreError, Timestamp, Transaction, Tx, classify, health::Health, outbox,
+    Column, Frontier, Outgoing, Rows, Store, StoreError, Timestamp, Transaction, Tx, classify,
+    health::Health, outbox,
 };
 
 pub use self::pace::RECONCILE_HORIZON;
@@ -22,13 +23,15 @@ use self::{
     look::{Found, look},
     pace::Pace,
 };
-use crate::readiness;
+use crate::{id, readiness};
 
 /// Pause between two runs …
 const INTERVAL: Duration = Duration::from_secs(5);
 /// … and no less than this many times what the last one took to find that dispatches still wait: a backlog of a million
 /// is not read all the time, which would only make it last longer.
 const SPARING: u32 = 20;
+/// A request that took longer to be committed is found when the next look begins at the beginning.
+const MARGIN: Duration = Duration::from_mins(1);
 /// Messages of one kind sent again in one run, at most.
 const MAX_SENT: usize = 500;
 
@@ -56,6 +59,15 @@ impl Kind {
         }
     }
 
+    /// Where the next look may begin after one of all that was sent `until` then, if nothing was missing: ids sort by the
+    /// moment of the request. A request to undo may concern any dispatch, however old.
+    fn beyond(self, until: Timestamp) -> String {
+        match self {
+            Self::Request => id::floor(until.minus(MARGIN)),
+            Self::Cancel => String::new(),
+        }
+    }
+
     fn warn(self, sent: usize) {
         match self {
             Self::Request => tracing::warn!(sent, "dispatches without a saga were sent again"),
@@ -68,21 +80,21 @@ impl Kind {
 pub(crate) struct Reconcile {
     store: Store,
     health: Health,
-    paces: [(Kind, Pace); 2],
+    paces: [(Kind, Pace, Frontier<String>); 2],
 }
 
 impl Reconcile {
     pub(crate) fn new(store: Store, health: Health) -> Self {
-        let paces = [(Kind::Request, Pace::default()), (Kind::Cancel, Pace::default())];
-        Self { store, health, paces }
+        let paces = [Kind::Request, Kind::Cancel];
+        Self { store, health, paces: paces.map(|kind| (kind, Pace::default(), Frontier::new(SPARING))) }
     }
 
     /// Runs at once and then at intervals, until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
             let mut in_vain = Duration::ZERO;
-            for (kind, pace) in &mut self.paces {
-                let outcome = run_once(&self.store, *kind, pace).await;
+            for (kind, pace, frontier) in &mut self.paces {
+                let outcome = run_once(&self.store, *kind, pace, frontier).await;
                 readiness::report(&self.health, outcome.as_ref().err());
                 match outcome {
                     Ok(run) => {
@@ -110,9 +122,17 @@ struct Run {
     in_vain: Duration,
 }
 
-/// Looks at everything of that kind that waits, oldest first.
-async fn run_once(store: &Store, kind: Kind, pace: &mut Pace) -> Result<Run, StoreError> {
-    let mut after = String::new();
+/// Looks at everything of that kind that waits beyond the frontier, oldest first.
+async fn run_once(
+    store: &Store,
+    kind: Kind,
+    pace: &mut Pace,
+    frontier: &mut Frontier<String>,
+) -> Result<Run, StoreError> {
+    let start = Instant::now();
+    let from = frontier.begin(start);
+    let mut reached = kind.beyond(store.clock().now().minus(pace::PATIENCE));
+    let mut after = from.clone().unwrap_or_default();
     let mut run = Run::default();
     let mut waiting = HashSet::new();
     loop {
@@ -121,6 +141,9 @@ async fn run_once(store: &Store, kind: Kind, pace: &mut Pace) -> Result<Run, Sto
         let Some(last) = rows.last() else { break };
         after.clone_from(&last.dispatch_id);
         let (arrived, missing): (Vec<_>, Vec<_>) = rows.into_iter().partition(|found| found.has_arrived);
+        if let Some(oldest) = missing.first() {
+            reached = reached.min(just_before(&oldest.dispatch_id));
+        }
         waiting.extend(
             missing
                 .iter()
@@ -145,7 +168,15 @@ async fn run_once(store: &Store, kind: Kind, pace: &mut Pace) -> Result<Run, Sto
         }
     }
     pace.keep(&waiting);
+    frontier.advance(from.as_ref(), start, Instant::now(), reached);
     Ok(run)
+}
+
+/// What sorts before this id, and after those before it.
+fn just_before(dispatch_id: &str) -> String {
+    let mut before = dispatch_id.to_owned();
+    before.pop();
+    before
 }
 
 /// Those of `lost` whose turn it is, at most `most`.

@@ -14,6 +14,7 @@ pub mod duty;
 mod envelope;
 mod failure;
 mod fault;
+mod frontier;
 pub mod greeting;
 pub mod health;
 pub mod inbox;
@@ -35,6 +36,7 @@ pub use self::{
     consumer::{Handler, Outcome, Received},
     envelope::{Envelope, Outgoing},
     failure::{Failure, StoreError},
+    frontier::Frontier,
     inbox::Reply,
     store::{All, Column, Rows, Settings as StoreSettings, Store, Transaction, Tx, classify, knock},
     topology::Exchange,

@@ -1,9 +1,11 @@
-//! However many sagas there have been, what is due is found without looking at the others.
+//! However many sagas there have been, what is due is found without looking at the others, also while nothing that has
+//! died can be removed.
 
 use std::time::Duration;
 
+use sea_orm::{ConnectionTrait as _, IsolationLevel, TransactionTrait as _};
 use waybill_messaging::{Clock, Store, StoreSettings, relay::HandOff};
-use waybill_test_support::{TestDatabase, on_both_databases};
+use waybill_test_support::{TestDatabase, on_both_databases, session};
 
 use super::DUE;
 
@@ -16,6 +18,16 @@ const INSTANCES: &str = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 
      deadline_at) SELECT 'd-' || n, 'order_fulfilment', 2, 'h', 'COMPLETED', 'DONE', '', 1, 9, '', '', '', '', 1, 2, 2, \
      CASE WHEN n % 1000 = 0 THEN n END FROM n";
 
+/// A look for what is due of those, beyond `since`.
+fn look(since: u32) -> String {
+    let since = since.to_string();
+    [("$1", "2"), ("$2", &since), ("$3", "3500"), ("$4", "'order_fulfilment'"), ("$5", "'h'")]
+        .iter()
+        .fold(format!("SELECT i.dispatch_id FROM saga_instances i WHERE {DUE}"), |sql, (parameter, value)| {
+            sql.replace(parameter, value)
+        })
+}
+
 async fn what_is_due_is_found_by_an_index(database: TestDatabase) {
     let settings = StoreSettings {
         url: database.url().to_owned(),
@@ -26,11 +38,8 @@ async fn what_is_due_is_found_by_an_index(database: TestDatabase) {
     let (store, _) = Store::open(settings, HandOff::none()).await.unwrap();
     database.execute(INSTANCES).await;
     database.execute("ANALYZE").await;
-    let due = [("$1", "2"), ("$2", "3500"), ("$3", "'order_fulfilment'"), ("$4", "'h'")]
-        .iter()
-        .fold(DUE.to_owned(), |sql, (parameter, value)| sql.replace(parameter, value));
-    let select = format!("SELECT i.dispatch_id FROM saga_instances i WHERE {due} ORDER BY i.deadline_at");
-    assert_eq!(database.texts(&select).await, ["d-1000", "d-2000", "d-3000"]);
+    let select = format!("{} ORDER BY i.deadline_at", look(1_000));
+    assert_eq!(database.texts(&select).await, ["d-2000", "d-3000"], "those before were woken");
     let (explain, column) = if database.is_postgres() { ("EXPLAIN", 0) } else { ("EXPLAIN QUERY PLAN", 3) };
     let rows = store.query(&format!("{explain} {select}"), Vec::new()).await.unwrap();
     let plan: Vec<String> = rows.iter().map(|row| row.try_get_by_index(column).unwrap()).collect();
@@ -40,4 +49,27 @@ async fn what_is_due_is_found_by_an_index(database: TestDatabase) {
     assert!(plan.iter().any(by_moment), "{plan:#?}");
     assert!(plan.iter().any(|line| line.contains("saga_instances_due")), "{plan:#?}");
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_an_old_snapshot_a_look_beyond_the_frontier_does_not_walk_over_what_has_died() {
+    let database = TestDatabase::postgres().await;
+    database.execute(INSTANCES).await;
+    database.execute("UPDATE saga_instances SET deadline_at = CAST(substr(dispatch_id, 3) AS bigint)").await;
+    database.execute("ANALYZE").await;
+    let session = session(database.url()).await;
+    let snapshot = session.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await.unwrap();
+    snapshot.execute_unprepared("SELECT count(*) FROM dispatches").await.unwrap();
+    database.execute("UPDATE saga_instances SET deadline_at = NULL WHERE dispatch_id <> 'd-3500'").await;
+    database.execute("VACUUM saga_instances").await;
+    let looked = async |since| {
+        let plan = database.texts(&format!("EXPLAIN (ANALYZE, BUFFERS) {}", look(since))).await;
+        let buffers = plan.iter().find_map(|line| line.trim().strip_prefix("Buffers: shared ")).unwrap();
+        let counts = buffers.split(['=', ' ']).filter_map(|word| word.parse::<u32>().ok());
+        (database.texts(&look(since)).await, counts.sum::<u32>())
+    };
+    let ((whole, many), (beyond, few)) = (looked(0).await, looked(3_490).await);
+    assert_eq!((whole, beyond), (vec!["d-3500".to_owned()], vec!["d-3500".to_owned()]));
+    assert!(few * 10 < many, "{many} pages from the beginning, {few} from the frontier");
+    snapshot.rollback().await.unwrap();
 }
