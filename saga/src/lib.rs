@@ -38,5 +38,5 @@ pub use self::{
     order_fulfilment::{Defaults, VERSIONS, order_fulfilment},
     parked::{Parked, parked_of, take as take_parked},
     published::published,
-    retention::ForgetHistory,
+    retention::{ForgetHistory, Forgotten},
 };

@@ -1,29 +1,44 @@
 //! Forgets the history of sagas that ended long ago, in small steps.
 
 use uuid::Builder;
-use waybill_messaging::{StoreError, Timestamp, Transaction, Tx};
+use waybill_messaging::{StoreError, Timestamp, Transaction, Tx, classify};
 
-/// Forgets the oldest history rows of ended sagas and says how many it forgot.
-#[derive(Clone, Copy, Debug)]
+/// Forgets the oldest history rows of ended sagas.
+#[derive(Clone, Debug)]
 pub struct ForgetHistory {
     /// Of sagas that ended before this moment.
     pub before: Timestamp,
+    /// Of this dispatch and those accepted after it; empty: of all.
+    pub from: String,
     /// No more than this many rows.
     pub most: u32,
 }
 
+/// What has been forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// How many rows.
+    pub rows: u64,
+    /// The last dispatch among them, of which there may be more; empty without any.
+    pub last: String,
+}
+
 impl Transaction for ForgetHistory {
     const NAME: &'static str = "saga.forget_history";
-    type Output = u64;
+    type Output = Forgotten;
 
-    async fn run(&self, tx: &Tx) -> Result<u64, StoreError> {
+    async fn run(&self, tx: &Tx) -> Result<Forgotten, StoreError> {
         let sql = "DELETE FROM saga_history WHERE (dispatch_id, version) IN (\
              SELECT h.dispatch_id, h.version FROM saga_history h JOIN saga_instances i \
-             ON i.dispatch_id = h.dispatch_id WHERE h.dispatch_id < $1 AND i.ended_at > 0 AND i.ended_at < $2 \
-             ORDER BY h.dispatch_id, h.version LIMIT $3)";
+             ON i.dispatch_id = h.dispatch_id WHERE h.dispatch_id >= $1 AND h.dispatch_id < $2 AND i.ended_at > 0 \
+             AND i.ended_at < $3 ORDER BY h.dispatch_id, h.version LIMIT $4) RETURNING dispatch_id";
+        let (until, before) = (first_id_at(self.before), self.before.micros());
         let params =
-            vec![first_id_at(self.before).into(), self.before.micros().into(), i64::from(self.most).into()];
-        tx.execute(sql, params).await
+            vec![self.from.as_str().into(), until.into(), before.into(), i64::from(self.most).into()];
+        let forgotten = tx.query(sql, params).await?;
+        let ids = forgotten.iter().map(|row| row.try_get_by_index(0).map_err(|e| classify(&e)));
+        let last = ids.collect::<Result<Vec<String>, _>>()?.into_iter().max().unwrap_or_default();
+        Ok(Forgotten { rows: forgotten.len() as u64, last })
     }
 }
 

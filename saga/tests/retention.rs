@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Builder;
 use waybill_messaging::{Clock, Store, StoreSettings, Timestamp, relay::HandOff};
-use waybill_saga::ForgetHistory;
+use waybill_saga::{ForgetHistory, Forgotten};
 use waybill_test_support::{TestDatabase, on_both_databases};
 
 on_both_databases!(the_history_of_what_ended_long_ago_is_forgotten_a_few_rows_at_a_time_oldest_first,);
@@ -68,18 +68,23 @@ async fn the_history_of_what_ended_long_ago_is_forgotten_a_few_rows_at_a_time_ol
         ids.push(dispatch(&database, u8::try_from(number).unwrap(), accepted, ended).await);
     }
     let store = store(&database).await;
-    let forget = async || store.run(ForgetHistory { before: NOW.minus(DAY * 30), most: 2 }).await.unwrap();
+    let forget = async |from: &str| {
+        let work = ForgetHistory { before: NOW.minus(DAY * 30), from: from.to_owned(), most: 2 };
+        let Forgotten { rows, last } = store.run(work).await.unwrap();
+        (rows, ids.iter().position(|id| *id == last))
+    };
     let kept = [(1, 1), (1, 2), (1, 3), (3, 1), (3, 2), (3, 3), (4, 1), (4, 2), (4, 3)];
     let and_kept = |more: &[(usize, u64)]| {
         let mut all = [more, &kept[..]].concat();
         all.sort_unstable();
         all
     };
-    assert_eq!(forget().await, 2);
+    assert_eq!(forget("").await, (2, Some(0)));
     assert_eq!(left(&database, &ids).await, and_kept(&[(0, 3), (2, 1), (2, 2), (2, 3)]));
-    assert_eq!(forget().await, 2);
+    assert_eq!(forget(&ids[0]).await, (2, Some(2)), "it goes on with what is left of the last one");
     assert_eq!(left(&database, &ids).await, and_kept(&[(2, 2), (2, 3)]), "what is stuck holds nobody up");
-    assert_eq!((forget().await, forget().await), (2, 0));
+    assert_eq!(forget(&ids[3]).await, (0, None), "what stands before is not looked at");
+    assert_eq!((forget("").await, forget("").await), ((2, Some(2)), (0, None)));
     assert_eq!(left(&database, &ids).await, kept, "what has not ended, or not long ago, keeps its history");
     let instances = "SELECT count(*) FROM saga_instances";
     assert_eq!(database.number(instances).await, 5, "the instances themselves stay");

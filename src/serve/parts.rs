@@ -18,10 +18,7 @@ use waybill_messaging::{
     topology::{QueueType, Topology},
 };
 
-use waybill_saga::{
-    ForgetHistory,
-    pause::{self, Scope, SetPause},
-};
+use waybill_saga::pause::{self, Scope, SetPause};
 
 use super::{
     clients::Roster,
@@ -122,8 +119,7 @@ pub(super) async fn start(
         let store = stores.get(&config.database.url)?;
         relaying.spawn("pauses", pause::watch(store, health.clone(), relaying.stop.clone()));
         let (store, retention) = (stores.get(&config.database.url)?, config.saga.history_retention);
-        let forget = |before, most| ForgetHistory { before, most };
-        let keeping = housekeeping::run(store, retention, forget, consumers.stop.clone());
+        let keeping = housekeeping::run(store, retention, consumers.stop.clone());
         consumers.spawn("housekeeping", keeping);
     }
     if let Some(listener) = grpc {

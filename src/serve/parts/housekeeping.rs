@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use waybill_messaging::{Store, StoreError, Timestamp, Transaction, duty};
+use waybill_messaging::{Frontier, Store, StoreError, Transaction, duty};
+use waybill_saga::{ForgetHistory, Forgotten};
 
 /// Rows forgotten in one transaction.
 const STEP: u32 = 1_000;
@@ -12,20 +13,18 @@ const STEP: u32 = 1_000;
 const BETWEEN: Duration = Duration::from_millis(10);
 /// Pause when there is nothing more to forget, or the database is away.
 const IDLE: Duration = Duration::from_mins(1);
+/// A step begins where the last one ended, and at the oldest saga again after so many times what that took.
+const SPARING: u32 = 20;
 
-/// Runs `forget`, told what is old enough and how much to take, until `stop`; in one process at a time.
-pub(super) async fn run<T: Transaction<Output = u64>>(
-    store: Store,
-    retention: Duration,
-    forget: impl Fn(Timestamp, u32) -> T,
-    stop: CancellationToken,
-) {
+/// Forgets the history of sagas that ended longer than `retention` ago, until `stop`; in one process at a time.
+pub(super) async fn run(store: Store, retention: Duration, stop: CancellationToken) {
+    let mut frontier = Frontier::new(SPARING);
     while !stop.is_cancelled() {
-        let pause = match step(&store, retention, &forget).await {
+        let pause = match step(&store, retention, &mut frontier).await {
             Ok(forgotten) if forgotten >= u64::from(STEP) => BETWEEN,
             Ok(_) => IDLE,
             Err(error) => {
-                tracing::debug!(transaction = T::NAME, %error, "cannot be cleaned now");
+                tracing::debug!(transaction = ForgetHistory::NAME, %error, "cannot be cleaned now");
                 IDLE
             }
         };
@@ -36,13 +35,21 @@ pub(super) async fn run<T: Transaction<Output = u64>>(
     }
 }
 
-async fn step<T: Transaction<Output = u64>>(
+async fn step(
     store: &Store,
     retention: Duration,
-    forget: impl Fn(Timestamp, u32) -> T,
+    frontier: &mut Frontier<String>,
 ) -> Result<u64, StoreError> {
-    if !duty::hold(store, T::NAME, IDLE).await? {
+    if !duty::hold(store, ForgetHistory::NAME, IDLE).await? {
         return Ok(0);
     }
-    store.run(forget(store.clock().now().minus(retention), STEP)).await
+    let begun = Instant::now();
+    let from = frontier.begin(begun);
+    let before = store.clock().now().minus(retention);
+    let work = ForgetHistory { before, from: from.clone().unwrap_or_default(), most: STEP };
+    let Forgotten { rows, last } = store.run(work).await?;
+    if rows > 0 {
+        frontier.advance(from.as_ref(), begun, Instant::now(), last);
+    }
+    Ok(rows)
 }
