@@ -2,13 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test crate")]
 
 use lapin::BasicProperties;
+use sea_orm::{ConnectionTrait as _, IsolationLevel, TransactionTrait as _};
 use serde_json::Value;
 use waybill_test_support::{
     Node, Program, Rig, TestBroker, TestDatabase,
     client::{request, run_to_end},
     on_both_databases,
     patience::until,
-    program,
+    program, session,
 };
 
 on_both_databases!(
@@ -66,6 +67,7 @@ async fn of_a_healthy_installation_nothing_is_bad(database: TestDatabase) {
         said.says("OK", "connections are free, and a process takes up to 16", "");
         said.says("OK", "sizes: outbox ", "");
         said.says("OK", "fsync is on", "");
+        said.says("OK", "no snapshot is held that", "");
     } else {
         said.says("OK", "journal_mode wal", "");
     }
@@ -128,6 +130,23 @@ async fn a_database_without_a_migration_is_named_with_it(database: TestDatabase)
     } else {
         said.says("BAD", "there is no such file", "waybill migrate");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_holds_an_old_snapshot_is_told_with_what_ends_it() {
+    let database = TestDatabase::postgres().await;
+    let program = Program::new(WAYBILL, database.url(), "amqp://127.0.0.1:1", "t.");
+    let holder = session(database.url()).await;
+    let snapshot = holder.begin_with_config(Some(IsolationLevel::RepeatableRead), None).await.unwrap();
+    snapshot.execute_unprepared("SELECT count(*) FROM dispatches").await.unwrap();
+    Said::by(&program).await.says("OK", "no snapshot is held that", "");
+    let transactions = "DO $$ BEGIN PERFORM set_config('synchronous_commit', 'off', false); \
+                        FOR n IN 1..100000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$";
+    database.execute(transactions).await;
+    let said = Said::by(&program).await;
+    said.says("WARN", "idle in transaction, holds a snapshot that", "SELECT pg_terminate_backend(");
+    snapshot.rollback().await.unwrap();
+    Said::by(&program).await.says("OK", "no snapshot is held that", "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,5 @@
-//! The databases: whether they answer, their schema, version and settings, room for connections, clock, sizes.
+//! The databases: whether they answer, their schema, version and settings, room for connections, clock, sizes, and who keeps
+//! them from being cleaned.
 
 use std::{
     collections::BTreeSet,
@@ -18,6 +19,8 @@ use crate::{
 const SLIGHT: Duration = Duration::from_secs(1);
 /// The oldest release that is tested.
 const OLDEST_POSTGRES: i64 = 15;
+/// A snapshot that so many transactions came after keeps much from being removed.
+const OLD: i64 = 100_000;
 /// Tables whose size says something.
 const TABLES: [&str; 6] = ["outbox", "inbox", "dispatches", "saga_instances", "saga_history", "dead_letters"];
 
@@ -130,6 +133,7 @@ async fn postgres(
         }
     }
     connections(config, store, about, findings).await?;
+    snapshots(store, about, findings).await?;
     clock(config, store, about, findings).await
 }
 
@@ -152,6 +156,33 @@ async fn connections(
         findings.warn(about, format!("{what}: one more process may find none"), mend);
     } else {
         findings.ok(about, what);
+    }
+    Ok(())
+}
+
+/// As far as the user of this database may see others.
+async fn snapshots(store: &Store, about: &str, findings: &mut Findings) -> Result<(), StoreError> {
+    let sql = "SELECT 'session ' || pid || coalesce(', ' || state, ''), \
+               'SELECT pg_terminate_backend(' || pid || ')', age(backend_xmin)::bigint AS age \
+               FROM pg_stat_activity \
+               WHERE backend_xmin IS NOT NULL AND coalesce(datname, current_database()) = current_database() \
+               UNION ALL SELECT 'a prepared transaction', 'ROLLBACK PREPARED', age(transaction)::bigint \
+               FROM pg_prepared_xacts WHERE database = current_database() \
+               UNION ALL SELECT 'replication slot ' || slot_name, \
+               'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')', age(xmin)::bigint \
+               FROM pg_replication_slots WHERE xmin IS NOT NULL ORDER BY age DESC LIMIT 1";
+    let oldest = store.query(sql, Vec::new()).await?;
+    let read = |row: &QueryResult| -> Result<(String, String, i64), StoreError> {
+        let text = |index| row.try_get_by_index(index).map_err(|error| classify(&error));
+        Ok((text(0)?, text(1)?, row.try_get_by_index(2).map_err(|error| classify(&error))?))
+    };
+    match oldest.first().map(read).transpose()? {
+        Some((who, end, age)) if age >= OLD => findings.warn(
+            about,
+            format!("{who}, holds a snapshot that {age} transactions came after: nothing that died since can be removed"),
+            format!("see what it does (pg_stat_activity), and end it: {end}"),
+        ),
+        _ => findings.ok(about, format!("no snapshot is held that {OLD} transactions came after")),
     }
     Ok(())
 }
