@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use sea_orm::Value;
-use tokio::time::Instant;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use waybill_messaging::{Frontier, Store, StoreError, Timestamp, TraceContext, Transaction, Tx, classify};
 

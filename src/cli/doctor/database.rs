@@ -160,12 +160,13 @@ async fn connections(
     Ok(())
 }
 
-/// As far as the user of this database may see others.
+/// As far as the user of this database may see others. What VACUUM itself holds keeps nothing.
 async fn snapshots(store: &Store, about: &str, findings: &mut Findings) -> Result<(), StoreError> {
     let sql = "SELECT 'session ' || pid || coalesce(', ' || state, ''), \
                'SELECT pg_terminate_backend(' || pid || ')', age(backend_xmin)::bigint AS age \
                FROM pg_stat_activity \
-               WHERE backend_xmin IS NOT NULL AND coalesce(datname, current_database()) = current_database() \
+               WHERE backend_xmin IS NOT NULL AND backend_type <> 'autovacuum worker' \
+               AND coalesce(datname, current_database()) = current_database() \
                UNION ALL SELECT 'a prepared transaction', 'ROLLBACK PREPARED', age(transaction)::bigint \
                FROM pg_prepared_xacts WHERE database = current_database() \
                UNION ALL SELECT 'replication slot ' || slot_name, \

@@ -39,7 +39,7 @@ pub(super) async fn run(site: &Site, found: &mut Findings) -> Result<()> {
     let held = Duration::from_secs(site.settings.held);
     let spans = u32::try_from(held.as_secs() / EACH.as_secs()).unwrap_or(MOST).clamp(FEWEST, MOST);
     let mut running = Running::start(site, &Setup::new(site, Kind::Postgres, "snapshot")).await?;
-    let mut all = vec![Found { minutes: 0.0, cpu: None, ..look(site, &mut running, found).await? }];
+    let mut all = vec![look(site, &mut running, found).await?];
     let mut holder = sqlx::PgConnection::connect(&running.database.url).await?;
     sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ").execute(&mut holder).await?;
     sqlx::query("SELECT pg_current_snapshot()").execute(&mut holder).await?;
@@ -76,7 +76,7 @@ async fn steady(
     Ok(spent.map(|seconds| seconds * 1e3 / measured.accepted as f64))
 }
 
-/// Measures speed and sizes.
+/// Measures speed and sizes; the rest says who asks.
 async fn look(site: &Site, running: &mut Running, found: &mut Findings) -> Result<Found> {
     let load = Load::new(site, running.endpoint(0), IN_FLIGHT, Until::Ended);
     let sagas = load_on(running, &load, site, found).await?.rate;
