@@ -5,7 +5,13 @@
 //! What stands before the frontier after all (written late, by a clock that is behind, or held up until now) is found by a
 //! look from the beginning. As long as that is cheap every look is one.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
+
+/// A look from the beginning is put off by no more than that, whatever it cost: one that stalled would keep what
+/// stands before the frontier waiting for hours.
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// How far they have come.
 #[derive(Debug)]
@@ -18,7 +24,7 @@ pub struct Frontier<T> {
 
 impl<T: Clone> Frontier<T> {
     /// Nothing has been looked at. A look from the beginning is followed by another one after no less than `sparing` times
-    /// what it took.
+    /// what it took, or after five minutes.
     pub fn new(sparing: u32) -> Self {
         Self { reached: None, whole_from: Instant::now(), sparing }
     }
@@ -32,7 +38,7 @@ impl<T: Clone> Frontier<T> {
     pub fn advance(&mut self, from: Option<&T>, begun: Instant, ended: Instant, reached: T) {
         self.reached = Some(reached);
         if from.is_none() {
-            self.whole_from = ended + (ended - begun) * self.sparing;
+            self.whole_from = ended + ((ended - begun) * self.sparing).min(LONGEST);
         }
     }
 }
@@ -56,5 +62,11 @@ mod tests {
         assert_eq!(frontier.begin(at(102_000)), None);
         frontier.advance(None, at(102_000), at(102_001), 10);
         assert_eq!(frontier.begin(at(102_051)), None);
+        frontier.advance(None, at(200_000), at(230_000), 11);
+        assert_eq!(
+            (frontier.begin(at(529_999)), frontier.begin(at(530_000))),
+            (Some(11), None),
+            "for long at most"
+        );
     }
 }

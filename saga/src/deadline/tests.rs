@@ -4,12 +4,17 @@
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, IsolationLevel, TransactionTrait as _};
-use waybill_messaging::{Clock, Store, StoreSettings, relay::HandOff};
+use tokio::time::Instant;
+use waybill_messaging::{Clock, Frontier, Store, StoreSettings, relay::HandOff};
 use waybill_test_support::{TestDatabase, on_both_databases, session};
 
-use super::DUE;
+use super::{DUE, SPARING, wake_on};
+use crate::{Defaults, Definitions, order_fulfilment};
 
-on_both_databases!(what_is_due_is_found_by_an_index);
+on_both_databases!(
+    what_is_due_is_found_by_an_index,
+    what_is_due_before_the_frontier_waits_for_the_next_look_from_the_beginning,
+);
 
 /// Ended, as nearly all are, but for one in a thousand.
 const INSTANCES: &str = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5000) \
@@ -28,14 +33,18 @@ fn look(since: u32) -> String {
         })
 }
 
-async fn what_is_due_is_found_by_an_index(database: TestDatabase) {
+async fn open(database: &TestDatabase) -> Store {
     let settings = StoreSettings {
         url: database.url().to_owned(),
         connections: 2,
         statement_timeout: Duration::from_secs(30),
         clock: Clock::system(),
     };
-    let (store, _) = Store::open(settings, HandOff::none()).await.unwrap();
+    Store::open(settings, HandOff::none()).await.unwrap().0
+}
+
+async fn what_is_due_is_found_by_an_index(database: TestDatabase) {
+    let store = open(&database).await;
     database.execute(INSTANCES).await;
     database.execute("ANALYZE").await;
     let select = format!("{} ORDER BY i.deadline_at", look(1_000));
@@ -48,6 +57,38 @@ async fn what_is_due_is_found_by_an_index(database: TestDatabase) {
     let by_moment = |line: &String| line.contains(searched) && line.contains("deadline_at");
     assert!(plan.iter().any(by_moment), "{plan:#?}");
     assert!(plan.iter().any(|line| line.contains("saga_instances_due")), "{plan:#?}");
+    store.close().await;
+}
+
+async fn what_is_due_before_the_frontier_waits_for_the_next_look_from_the_beginning(database: TestDatabase) {
+    let store = open(&database).await;
+    let minute = Duration::from_mins(1);
+    let defaults = Defaults { step_timeout: minute, step_attempts: 5, saga_timeout: minute * 1_000 };
+    let definition = order_fulfilment(&defaults).swap_remove(0);
+    let request = if database.is_postgres() { "''" } else { "x''" };
+    let start = store.clock().now();
+    let due = start.minus(minute).micros();
+    database
+        .execute(&format!(
+            "INSERT INTO saga_instances (dispatch_id, definition, definition_version, definition_hash, state, steps, \
+             current_step, attempt, version, reason, request, traceparent, tracestate, started_at, updated_at, \
+             ended_at, deadline_at) VALUES ('d-1', '{}', {}, '{}', 'RUNNING', 'RUNNING,PENDING,PENDING,PENDING', '{}', 1, 1, '', {request}, '', '', \
+             {due}, {due}, 0, {due})",
+            definition.name,
+            definition.version,
+            definition.hash(),
+            definition.steps[0].name,
+        ))
+        .await;
+    let definitions = Definitions::new([definition], &[1], 1).unwrap();
+    let attempt = || database.number("SELECT attempt FROM saga_instances");
+    let (now, mut frontier) = (Instant::now(), Frontier::new(SPARING));
+    frontier.advance(None, now, now + minute, start);
+    wake_on(&store, &definitions, Duration::ZERO, &mut frontier).await.unwrap();
+    assert_eq!(attempt().await, 1, "the last look from the beginning took a minute");
+    frontier.advance(None, now, now, start);
+    wake_on(&store, &definitions, Duration::ZERO, &mut frontier).await.unwrap();
+    assert_eq!(attempt().await, 2);
     store.close().await;
 }
 
