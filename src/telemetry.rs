@@ -27,6 +27,7 @@ use tracing_subscriber::{
     Layer, Registry, filter::FilterExt as _, layer::SubscriberExt as _, registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
+use waybill_messaging::record_messages;
 
 pub(crate) use self::metrics::Metrics;
 use crate::config::LogFormat;
@@ -63,7 +64,8 @@ pub(crate) fn init(options: Options) -> anyhow::Result<Telemetry> {
     let metrics = Metrics::default();
     let measures = if options.measures { Some(metrics.provide(resource, export_metrics)?) } else { None };
     let spans = traces.as_ref().map(|provider| {
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("waybill")).with_filter(filter::spans())
+        record_messages();
+        spans(provider).with_filter(filter::spans())
     });
     tracing_subscriber::registry()
         .with(lines(options.format).with_filter(log.or(filter::own_spans())))
@@ -76,6 +78,22 @@ pub(crate) fn init(options: Options) -> anyhow::Result<Telemetry> {
         }
     }
     Ok(Telemetry { traces, measures, metrics })
+}
+
+/// Without what tells of the program and not of a dispatch: lines of its source, threads, times between polls. It would
+/// be a third of a span.
+fn spans<S>(provider: &SdkTracerProvider) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("waybill"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        // Nobody asks for the current context: it is taken from the span at hand.
+        .with_context_activation(false)
 }
 
 fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {

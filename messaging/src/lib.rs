@@ -40,5 +40,5 @@ pub use self::{
     inbox::Reply,
     store::{All, Column, Rows, Settings as StoreSettings, Store, Transaction, Tx, classify, knock},
     topology::Exchange,
-    trace::TraceContext,
+    trace::{TraceContext, record_messages},
 };

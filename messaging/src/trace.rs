@@ -4,7 +4,10 @@
 //!
 //! Format: W3C Trace Context, <https://www.w3.org/TR/trace-context/>.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use opentelemetry::{Context, global, trace::TraceContextExt};
 use tracing::Span;
@@ -12,6 +15,14 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// Longest `tracestate` that is passed on: what W3C Trace Context asks for at least.
 const MAX_STATE: usize = 512;
+
+/// Whether a tracer runs in this process.
+static RECORDS: AtomicBool = AtomicBool::new(false);
+
+/// Says that a tracer runs in this process. Where none does, no span is made of a message on its way.
+pub fn record_messages() {
+    RECORDS.store(true, Ordering::Relaxed);
+}
 
 /// The two W3C headers; empty text where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +83,13 @@ impl TraceContext {
         flags.is_some_and(|flags| flags & 1 == 1)
     }
 
+    /// Whether a span that continues this trace would be recorded here. Asked before one is made, because there are
+    /// twenty in a dispatch and most traces are not sampled: what was decided where the trace began holds for all
+    /// of it, whichever sampler this process has.
+    pub fn is_recorded(&self) -> bool {
+        RECORDS.load(Ordering::Relaxed) && (self.traceparent.is_empty() || self.is_sampled())
+    }
+
     fn context(&self) -> Context {
         let headers = HashMap::from([
             ("traceparent".to_owned(), self.traceparent.clone()),
@@ -101,6 +119,17 @@ fn is_traceparent(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn only_a_trace_that_is_sampled_or_not_yet_begun_is_recorded() {
+        let sampled = TraceContext { traceparent: GOOD.to_owned(), ..TraceContext::default() };
+        let dropped = TraceContext { traceparent: GOOD.replace("-01", "-00"), ..TraceContext::default() };
+        record_messages();
+        assert!(sampled.is_recorded() && TraceContext::default().is_recorded());
+        assert!(!dropped.is_recorded());
+    }
+
     #[test]
     fn a_malformed_context_is_none() {
         let bad = [
@@ -120,7 +149,6 @@ mod tests {
 
     #[test]
     fn a_state_that_is_too_long_or_no_header_is_left_out() {
-        const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         for (state, kept) in
             [("vendor=1", true), ("a=1, b=2", true), ("a\nb", false), (&"x".repeat(513), false)]
         {

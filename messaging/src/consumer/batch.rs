@@ -18,12 +18,20 @@ use crate::{
     outbox,
 };
 
-/// A delivery that has been read, with the span of its handling.
+/// A delivery that has been read, with the span of its handling where somebody records it.
 struct Opened {
     envelope: Envelope,
-    routing_key: String,
+    way: Way,
     packed: bool,
     span: Span,
+}
+
+/// How a message came.
+#[derive(Clone)]
+struct Way {
+    exchange: String,
+    routing_key: String,
+    delivery_tag: u64,
 }
 
 /// What applying a batch came to.
@@ -52,7 +60,7 @@ impl<H: Handler> Consumer<H> {
                     let trace = TraceContext::of(&opened.span, &opened.envelope.trace);
                     let packed = opened.packed;
                     messages.push(Received { envelope: opened.envelope, message, trace, packed });
-                    spans.push((opened.routing_key, opened.span));
+                    spans.push((opened.way, opened.span));
                 }
                 Err(failure) => failed.push((opened, failure)),
             }
@@ -61,9 +69,9 @@ impl<H: Handler> Consumer<H> {
         let Applied { skipped, failures } = self.apply(&messages, asks_first, stop).await?;
         self.repeated.store(skipped > 0, Ordering::Relaxed);
         for (index, failure) in failures {
-            let (routing_key, span) = spans[index].clone();
+            let (way, span) = spans[index].clone();
             let (envelope, packed) = (messages[index].envelope.clone(), messages[index].packed);
-            failed.push((Opened { envelope, routing_key, packed, span }, failure));
+            failed.push((Opened { envelope, way, packed, span }, failure));
         }
         let aside: Vec<_> =
             failed.into_iter().map(|(opened, failure)| self.put_aside(opened, failure)).collect();
@@ -91,8 +99,15 @@ impl<H: Handler> Consumer<H> {
     }
 
     fn open(&self, arrived: Arrived) -> Opened {
-        let Arrived { envelope, exchange, routing_key: key, delivery_tag, packed, .. } = arrived;
-        let queue = self.queue_name();
+        let Arrived { envelope, exchange, routing_key, delivery_tag, packed, .. } = arrived;
+        let way = Way { exchange, routing_key, delivery_tag };
+        let span = if envelope.trace.is_recorded() { self.span(&envelope, &way) } else { Span::none() };
+        Opened { envelope, way, packed, span }
+    }
+
+    /// The span of handling a message, a child of its creation.
+    fn span(&self, envelope: &Envelope, way: &Way) -> Span {
+        let (queue, key) = (self.queue_name(), &way.routing_key);
         let span = tracing::info_span!(
             parent: None,
             "consumer.process",
@@ -103,9 +118,9 @@ impl<H: Handler> Consumer<H> {
             messaging.system = "rabbitmq",
             messaging.operation.name = "process",
             messaging.operation.type = "process",
-            messaging.destination.name = format!("{exchange}:{key}:{queue}"),
+            messaging.destination.name = format!("{}:{key}:{queue}", way.exchange),
             messaging.rabbitmq.destination.routing_key = key,
-            messaging.rabbitmq.message.delivery_tag = delivery_tag,
+            messaging.rabbitmq.message.delivery_tag = way.delivery_tag,
             messaging.message.id = envelope.message_id,
             messaging.message.conversation_id = envelope.correlation_id,
             message_type = envelope.type_name,
@@ -113,7 +128,7 @@ impl<H: Handler> Consumer<H> {
             error.type = tracing::field::Empty,
         );
         envelope.trace.adopt(&span);
-        Opened { envelope, routing_key: key, packed, span }
+        span
     }
 
     fn parse(&self, opened: &Opened) -> Result<H::Message, Failure> {
@@ -196,7 +211,9 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Another attempt later, or the end.
-    fn put_aside(&self, Opened { mut envelope, routing_key, span, .. }: Opened, failure: Failure) -> Aside {
+    fn put_aside(&self, Opened { mut envelope, way, span, .. }: Opened, failure: Failure) -> Aside {
+        // Recorded or not, a line of the log says which dispatch it is about.
+        let span = if span.is_none() { self.span(&envelope, &way) } else { span };
         let _entered = span.enter();
         let attempt = envelope.attempt;
         let (kind, reason) = match failure {
@@ -216,7 +233,7 @@ impl<H: Handler> Consumer<H> {
         tracing::error!(reason, attempt, kind = kind.name(), "dead-lettered");
         Aside::Bury(DeadLetter {
             queue: self.settings.queue.name.to_owned(),
-            routing_key,
+            routing_key: way.routing_key,
             envelope,
             kind,
             reason,

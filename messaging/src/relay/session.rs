@@ -249,11 +249,12 @@ fn identify(message: &BasicReturnMessage) -> Result<(Identity, String), String> 
     Ok((identity(&message.routing_key, Some(id)), reason))
 }
 
-/// The span of one publication, a child of the message's creation. None for what nobody records.
+/// The span of one publication, a child of the message's creation. None for what nobody records, nor for what was
+/// created without a trace: it would be one of its own.
 fn span(item: &Item) -> Option<Span> {
     let message = &item.message;
     let envelope = &message.envelope;
-    if !envelope.trace.is_sampled() {
+    if envelope.trace.traceparent.is_empty() || !envelope.trace.is_recorded() {
         return None;
     }
     let destination = format!("{}:{}", message.exchange.name(), message.routing_key);
