@@ -50,6 +50,8 @@ async fn a_message_that_died_of_its_participant_is_replayed_and_has_its_effect_o
     rig.database.execute("ALTER TABLE payment_reservations RENAME TO elsewhere").await;
     let receipt = rig.client.clone().request_dispatch(request("m-1")).await.unwrap().into_inner();
     dead(&rig.database, 1).await;
+    // Though nobody records a trace here.
+    rig.process.logs(&format!(r#""dispatch_id":"{}","kind":"EXHAUSTED""#, receipt.dispatch_id)).await;
     let groups = json(&run(&rig, &["--json"]).await);
     assert_eq!(groups.len(), 1, "{groups:?}");
     assert_eq!(

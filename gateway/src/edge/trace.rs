@@ -12,9 +12,17 @@ use crate::{auth::Caller, status};
 /// Longer than any method's name with its service.
 const MAX_METHOD: usize = 100;
 
+/// The call that there are most of. It writes no line of the log that would have to say which dispatch it is about:
+/// what becomes of a request is decided and told batch by batch.
+const REQUEST: &str = "dispatch.v1.DispatchGateway/RequestDispatch";
+
 /// The span of a call and the context that messages are created in.
 pub(super) fn begin(request: &Request) -> (Span, TraceContext) {
     let method = method(request.uri().path());
+    let incoming = incoming(request.headers());
+    if method == REQUEST && !incoming.is_recorded() {
+        return (Span::none(), incoming);
+    }
     let span = tracing::info_span!(
         "gateway.rpc",
         otel.name = method,
@@ -28,7 +36,6 @@ pub(super) fn begin(request: &Request) -> (Span, TraceContext) {
         dispatch_id = Empty,
         trace_id = Empty,
     );
-    let incoming = incoming(request.headers());
     // Before the span is entered, after which a parent is refused.
     incoming.adopt(&span);
     let trace = TraceContext::of(&span, &incoming);
