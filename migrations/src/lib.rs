@@ -17,6 +17,7 @@ mod m0008_capture;
 mod m0009_operator;
 mod m0010_dead_letter_desk;
 mod m0011_client;
+mod m0012_room_for_updates;
 mod plain;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,7 @@ fn all() -> Vec<Box<dyn MigrationTrait>> {
         Plain::boxed("m0009_operator", m0009_operator::STATEMENTS),
         Plain::boxed("m0010_dead_letter_desk", m0010_dead_letter_desk::STATEMENTS),
         Plain::boxed("m0011_client", m0011_client::STATEMENTS),
+        Box::new(m0012_room_for_updates::Migration),
     ]
 }
 

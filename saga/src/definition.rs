@@ -37,8 +37,8 @@ pub struct Patience {
     pub most: Duration,
     /// Commands sent in all.
     pub attempts: u32,
-    /// Every wait but the first is longer by up to this many percent of itself, so that the many sagas which
-    /// wait for one participant do not ask it all at once. At most 100.
+    /// Every wait is longer by up to this many percent of itself, so that the many sagas which wait for one
+    /// participant do not ask it all at once. At most 100.
     pub jitter: u32,
 }
 
@@ -46,10 +46,7 @@ impl Patience {
     /// How long the answer to the given attempt (from 1) may take. `spread`, from 0 to 999, says how much of
     /// the jitter is added.
     pub fn wait(&self, attempt: u32, spread: u32) -> Duration {
-        if attempt <= 1 {
-            return self.timeout;
-        }
-        let doubling = 1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX);
+        let doubling = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
         self.jittered(self.timeout.saturating_mul(doubling).min(self.longest()), spread)
     }
 

@@ -169,7 +169,7 @@ mod tests {
             [1, 2, 3, 4, 5, 6, 9].map(|attempt| seconds(attempt, 0)),
             [30, 60, 120, 240, 480, 600, 600]
         );
-        assert_eq!([1, 2, 9].map(|attempt| seconds(attempt, 500)), [30, 63, 630]);
+        assert_eq!([1, 2, 9].map(|attempt| seconds(attempt, 500)), [31, 63, 630]);
         assert_eq!(patience.wait_stuck(500), Duration::from_secs(630));
     }
 }

@@ -277,6 +277,22 @@ fn time_outs_of_a_compensation_grow() {
 }
 
 #[test]
+fn a_saga_that_moves_fast_keeps_its_deadline_and_one_that_does_not_gets_a_later_one() {
+    // This id's first wait is longer by more than a hundredth.
+    let mut run = Run::begin();
+    let first = run.instance.deadline_at.unwrap();
+    let slack = first.since(run.now.plus(TIMEOUT));
+    assert!(slack > TIMEOUT / 100, "{slack:?}");
+    run.now = run.now.plus(slack);
+    run.done(AcceptOrder);
+    assert_eq!(run.instance.deadline_at, Some(first), "late enough for the next answer");
+    run.now = run.now.plus(Duration::from_millis(1));
+    run.done(ReservePayment);
+    let wait = run.instance.deadline_at.unwrap().since(run.now);
+    assert!((TIMEOUT..=TIMEOUT * 11 / 10).contains(&wait), "{wait:?}");
+}
+
+#[test]
 fn sagas_that_wait_for_the_same_participant_do_not_all_ask_at_once() {
     let wait = |id: &str| {
         let mut run = Run::begin();

@@ -171,7 +171,7 @@ async fn what_is_resumed_at_a_rate_is_taken_at_that_rate_and_new_messages_at_onc
         rig.accepted(id).await;
     }
     // The deadlines of the other four are due as well.
-    rig.clock.advance(TIMEOUT);
+    rig.clock.advance(TIMEOUT * 2);
     rig.resumes("all", 4).await;
     let moved = async || {
         let sql = "SELECT count(*) FROM saga_instances WHERE version > 1";

@@ -177,7 +177,7 @@ async fn deadlines_of_an_unknown_version_are_left_alone(database: TestDatabase) 
     let rig = Rig::new(database).await;
     rig.begins(&rig.old, "a").await;
     rig.begins(&rig.new, "b").await;
-    rig.clock.advance(TIMEOUT);
+    rig.clock.advance(TIMEOUT * 2);
     deadline::wake(&rig.store, rig.old.definitions(), Duration::ZERO).await.unwrap();
     let attempts = "SELECT dispatch_id || ' ' || attempt FROM saga_instances ORDER BY dispatch_id";
     assert_eq!(rig.database.texts(attempts).await, ["a 2", "b 1"]);

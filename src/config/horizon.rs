@@ -35,8 +35,8 @@ pub(crate) fn retry_horizon(config: &Config) -> Duration {
 ///
 /// `max(resending, reconciling) + retrying`, where
 /// - resending is how long the saga sends one command again: over its most patient step or compensation, the
-///   sum of all waits, `step_timeout × 2^(n − 1)` up to 20 times `step_timeout`, for twice `step_attempts`, all but
-///   the first a tenth longer by jitter;
+///   sum of all waits, `step_timeout × 2^(n − 1)` up to 20 times `step_timeout`, for twice `step_attempts`, each
+///   a tenth longer by jitter;
 /// - reconciling is how long the gateway sends a request again at doubling intervals, from 30 s to 30 min;
 /// - retrying is what a consumer takes for the last copy: all delays of `consumer.max_attempts` attempts, at
 ///   their longest, and as many times `consumer.handler_timeout`.

@@ -203,12 +203,12 @@ async fn a_completed_dispatch_of_version_2_shows_how_long_each_step_took(databas
 async fn a_dispatch_under_way_shows_what_is_done_what_is_current_and_what_remains(database: TestDatabase) {
     let stage = Stage::new(database, 2).await;
     stage.answered([1, 2]).await;
-    stage.nobody_answers_for(10).await;
+    stage.nobody_answers_for(11).await;
     stage.pass(7);
     let steps = [
         "accept_order: compensatable ended done: 1x 1s / -",
         "reserve_payment: compensatable ended done: 1x 2s / -",
-        "create_dispatch: pivot current running: 2x 17s so far / -",
+        "create_dispatch: pivot current running: 2x 18s so far / -",
         "capture_payment: retriable remaining pending: - / -",
         "complete_order: retriable remaining pending: - / -",
     ];
@@ -219,13 +219,13 @@ async fn a_dispatch_under_way_shows_what_is_done_what_is_current_and_what_remain
 async fn a_compensated_dispatch_shows_what_was_refused_undone_and_left_out(database: TestDatabase) {
     let stage = Stage::new(database, 1).await;
     stage.answered([1]).await;
-    stage.nobody_answers_for(10).await;
+    stage.nobody_answers_for(11).await;
     stage.pass(6);
     stage.payment_is_declined().await;
     stage.answered([3]).await;
     let steps = [
         "accept_order: compensatable ended compensated: 1x 1s / 1x 3s",
-        "reserve_payment: compensatable ended refused: 2x 16s / - credit limit",
+        "reserve_payment: compensatable ended refused: 2x 17s / - credit limit",
         "create_dispatch: pivot left_out pending: - / -",
         "complete_order: retriable left_out pending: - / -",
     ];
@@ -234,7 +234,7 @@ async fn a_compensated_dispatch_shows_what_was_refused_undone_and_left_out(datab
     let whole = dispatch.steps[0].ended_at.as_ref().unwrap().seconds;
     assert_eq!(
         whole - dispatch.steps[0].started_at.as_ref().unwrap().seconds,
-        20,
+        21,
         "from its beginning until undone"
     );
     stage.end().await;
@@ -304,7 +304,7 @@ async fn a_dispatch_that_was_cancelled_before_it_began_has_left_out_everything(d
 async fn a_watcher_sees_how_long_each_step_took_and_what_remains(database: TestDatabase) {
     let stage = Stage::new(database, 1).await;
     stage.answered([1]).await;
-    stage.nobody_answers_for(10).await;
+    stage.nobody_answers_for(11).await;
     stage.pass(2);
     stage.payment_is_declined().await;
     stage.answered([3]).await;
@@ -319,7 +319,7 @@ async fn a_watcher_sees_how_long_each_step_took_and_what_remains(database: TestD
         "1 started: - [accept_order reserve_payment create_dispatch complete_order]",
         "2 accept_order_done: 1s [reserve_payment create_dispatch complete_order]",
         "3 reserve_payment_retried: - [reserve_payment create_dispatch complete_order]",
-        "4 reserve_payment_refused: 12s [accept_order]",
+        "4 reserve_payment_refused: 13s [accept_order]",
         "5 accept_order_compensated: 3s []",
     ];
     assert_eq!(shown(stage.watch(0).await), all);

@@ -7,6 +7,9 @@ use waybill_messaging::Timestamp;
 use super::{Transition, happened, may_cancel, out_now, stuck, turn_back};
 use crate::{Action, Definition, Instance, InstanceState, Kind, Patience, Step, StepState};
 
+/// Of what makes the waits of many sagas differ.
+const MOST_SPREAD: u32 = 999;
+
 /// When the whole has taken too long.
 fn limit(definition: &Definition, instance: &Instance) -> Timestamp {
     instance.started_at.plus(definition.timeout)
@@ -43,7 +46,8 @@ pub(super) fn overdue(
 }
 
 /// When the answer to what is out for a step has to be there; no later than the end of the whole, where that
-/// has consequences.
+/// has consequences. The deadline of the step before stays where it is late enough, so that a saga that moves
+/// fast has one deadline and its row keeps its place in the index of deadlines (on PostgreSQL: in all indexes).
 pub(super) fn answer_by(
     definition: &Definition,
     instance: &Instance,
@@ -51,7 +55,9 @@ pub(super) fn answer_by(
     now: Timestamp,
 ) -> Timestamp {
     let (action, patience) = out_now(definition, instance, step);
-    let by = now.plus(patience.wait(instance.attempt, spread(instance)));
+    let wait = |spread| now.plus(patience.wait(instance.attempt, spread));
+    let late_enough = |at: &Timestamp| (wait(0)..=wait(MOST_SPREAD)).contains(at);
+    let by = instance.deadline_at.filter(late_enough).unwrap_or_else(|| wait(spread(instance)));
     let limit = limit(definition, instance);
     let counts = limit > now || may_cancel(definition, &instance.steps).is_ok();
     if action == Action::Do && counts { by.min(limit) } else { by }
@@ -62,9 +68,9 @@ pub(super) fn ask_again_at(instance: &Instance, patience: Patience, now: Timesta
     now.plus(patience.wait_stuck(spread(instance)))
 }
 
-/// From 0 to 999: what makes the waits of many sagas differ, without chance in the machine.
+/// From 0 to [`MOST_SPREAD`]: what makes the waits of many sagas differ, without chance in the machine.
 fn spread(instance: &Instance) -> u32 {
     let mut hasher = DefaultHasher::new();
     (&instance.dispatch_id, instance.version).hash(&mut hasher);
-    u32::try_from(hasher.finish() % 1_000).unwrap_or_default()
+    u32::try_from(hasher.finish() % (u64::from(MOST_SPREAD) + 1)).unwrap_or_default()
 }
