@@ -4,12 +4,13 @@
 //!
 //! Format: W3C Trace Context, <https://www.w3.org/TR/trace-context/>.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use opentelemetry::{Context, global, trace::TraceContextExt};
+use opentelemetry::{
+    Context, global,
+    propagation::{Extractor, Injector},
+    trace::TraceContextExt,
+};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -54,12 +55,9 @@ impl TraceContext {
         if !context.span().span_context().is_valid() {
             return fallback.clone();
         }
-        let mut headers = HashMap::new();
+        let mut headers = Self::default();
         global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut headers));
-        Self {
-            traceparent: headers.remove("traceparent").unwrap_or_default(),
-            tracestate: headers.remove("tracestate").unwrap_or_default(),
-        }
+        headers
     }
 
     /// Makes this the parent of `span`. Without effect where no tracer runs.
@@ -91,11 +89,31 @@ impl TraceContext {
     }
 
     fn context(&self) -> Context {
-        let headers = HashMap::from([
-            ("traceparent".to_owned(), self.traceparent.clone()),
-            ("tracestate".to_owned(), self.tracestate.clone()),
-        ]);
-        global::get_text_map_propagator(|propagator| propagator.extract(&headers))
+        global::get_text_map_propagator(|propagator| propagator.extract(self))
+    }
+}
+
+impl Extractor for TraceContext {
+    fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            "traceparent" => Some(&self.traceparent),
+            "tracestate" => Some(&self.tracestate),
+            _ => None,
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec!["traceparent", "tracestate"]
+    }
+}
+
+impl Injector for TraceContext {
+    fn set(&mut self, key: &str, value: String) {
+        match key {
+            "traceparent" => self.traceparent = value,
+            "tracestate" => self.tracestate = value,
+            _ => {}
+        }
     }
 }
 
