@@ -72,7 +72,8 @@ pub(super) fn backend(url: &str) -> Result<DbBackend, StoreError> {
 /// One writer, because SQLite has one at a time anyway and queueing in the pool is fair and cheap;
 /// readers apart, which WAL lets run beside it. `synchronous=FULL`: a commit survives a power cut. 16 MB of pages in
 /// memory for each connection at most, and as much to be copied from the log at once: a page that changes often is
-/// then copied once.
+/// then copied once. What would undo half a statement is kept in memory: beyond 64 kB it would otherwise go to a file
+/// that is made for each statement of many rows (<https://www.sqlite.org/tempfiles.html>, "Statement Journal Files").
 async fn sqlite(settings: &Settings) -> Result<Pool, StoreError> {
     make_folder(&settings.url)?;
     let options = |connections| {
@@ -92,6 +93,7 @@ async fn sqlite(settings: &Settings) -> Result<Pool, StoreError> {
                     .busy_timeout(Duration::from_secs(10))
                     .pragma("cache_size", "-16000")
                     .pragma("wal_autocheckpoint", "4000")
+                    .pragma("temp_store", "MEMORY")
                     .statement_cache_capacity(512)
             });
         options
