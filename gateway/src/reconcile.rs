@@ -28,8 +28,10 @@ use crate::{id, readiness};
 /// Pause between two runs …
 const INTERVAL: Duration = Duration::from_secs(5);
 /// … and no less than this many times what the last one took to find that dispatches still wait: a backlog of a million
-/// is not read all the time, which would only make it last longer.
+/// is not read all the time, which would only make it last longer;
 const SPARING: u32 = 20;
+/// and no more than this.
+const LONGEST: Duration = Duration::from_mins(5);
 /// A request that took longer to be committed is found when the next look begins at the beginning.
 const MARGIN: Duration = Duration::from_mins(1);
 /// Messages of one kind sent again in one run, at most.
@@ -106,7 +108,8 @@ impl Reconcile {
                     Err(error) => tracing::warn!(%error, ?kind, "what was lost was not looked for"),
                 }
             }
-            if stop.run_until_cancelled(tokio::time::sleep(INTERVAL.max(in_vain * SPARING))).await.is_none() {
+            let pause = (in_vain * SPARING).clamp(INTERVAL, LONGEST);
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
         }
