@@ -44,6 +44,23 @@ pub(crate) fn reach(point: Point, detail: &str) {
     }
 }
 
+/// A point that is come by later, with each of these details.
+pub(crate) struct Later(Option<(Point, Vec<String>)>);
+
+impl Later {
+    pub(crate) fn new<'a>(point: Point, details: impl Iterator<Item = &'a str>) -> Self {
+        Self(cfg!(feature = "fault-points").then(|| (point, details.map(str::to_owned).collect())))
+    }
+
+    pub(crate) fn reach(self) {
+        if let Some((point, details)) = self.0 {
+            for detail in &details {
+                reach(point, detail);
+            }
+        }
+    }
+}
+
 /// Comes by both sides of the commit of `tx`, once for each of these messages.
 #[cfg(not(feature = "fault-points"))]
 #[inline]

@@ -167,7 +167,7 @@ impl Publisher {
             while session.len() < size
                 && let Some(items) = self.next(session.len())
             {
-                session.publish(items).await?;
+                session.publish(items);
             }
             let stopping = stop.is_cancelled();
             let is_done = session.len() == 0 && self.waiting.is_empty();

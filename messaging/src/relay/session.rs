@@ -3,14 +3,18 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, ready},
+    stream::FuturesUnordered,
+};
 use lapin::{
-    Channel, Confirmation, PublisherConfirm, message::BasicReturnMessage, options::BasicPublishOptions,
-    types::ShortString,
+    Channel, Confirmation, message::BasicReturnMessage, options::BasicPublishOptions, types::ShortString,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +66,7 @@ impl Flight {
 /// One channel.
 pub(super) struct Session {
     link: Link,
-    channel: Channel,
+    channel: Arc<Channel>,
     topology: Topology,
     window: Window<Flight>,
     confirms: FuturesUnordered<Numbered>,
@@ -86,7 +90,7 @@ impl Session {
     ) -> Self {
         Self {
             link,
-            channel,
+            channel: Arc::new(channel),
             topology,
             window: Window::new(),
             confirms: FuturesUnordered::new(),
@@ -104,9 +108,10 @@ impl Session {
         self.window.len()
     }
 
-    /// Writes one message, or several to the same routing key as a pack. `Err`: the channel is of no use any more;
-    /// the messages have no outcome yet.
-    pub(super) async fn publish(&mut self, mut items: Vec<Item>) -> Result<(), Broken> {
+    /// Puts one message into line for the wire, or several to the same routing key as a pack. Nobody waits until it is
+    /// written: what is published in one go then leaves in one go, at one system call for all. That it could not be is
+    /// its answer.
+    pub(super) fn publish(&mut self, mut items: Vec<Item>) {
         for index in (0..items.len()).rev() {
             if let Err(end) = self.may_go_out(&items[index]) {
                 let item = items.remove(index);
@@ -115,7 +120,7 @@ impl Session {
                 }
             }
         }
-        let Some(first) = items.first() else { return Ok(()) };
+        let Some(first) = items.first() else { return };
         let message = &first.message;
         let exchange = short(&self.topology.exchange(message.exchange));
         let options = BasicPublishOptions { mandatory: message.exchange.is_mandatory(), immediate: false };
@@ -129,20 +134,23 @@ impl Session {
         };
         let identity = identity(&key, properties.message_id().as_ref());
         let (spans, sent) = (items.iter().filter_map(span).collect(), Instant::now());
+        let keys = items.iter().map(|item| item.message.routing_key.as_str());
+        let published = fault::Later::new(Point::AfterPublish, keys);
         // Noted before it is written: whatever happens now, it is in the window.
         let number = self.window.publish(identity, Flight { items, sent, _spans: spans });
-        let writing = self.channel.basic_publish(exchange, key, options, &body, properties);
-        let confirm = tokio::select! {
-            written = writing => written.map_err(|error| Broken::Failed(format!("publish: {error}")))?,
-            () = self.link.overdue(sent, self.confirm_timeout, &self.stop) => {
-                return Err(Broken::Failed("publish: the broker takes nothing".to_owned()));
-            }
-        };
-        if let Some(newest) = self.window.newest() {
-            newest.reach(Point::AfterPublish);
+        let channel = Arc::clone(&self.channel);
+        let mut confirmed = async move {
+            let writing = channel.basic_publish(exchange, key, options, &body, properties);
+            let confirm = writing.await?;
+            published.reach();
+            confirm.await
         }
-        self.confirms.push(Numbered { number, confirm });
-        Ok(())
+        .boxed();
+        // Asked once, it is in line; the next one comes after it.
+        if let Some(answer) = (&mut confirmed).now_or_never() {
+            confirmed = ready(answer).boxed();
+        }
+        self.confirms.push(Numbered { number, confirmed });
     }
 
     /// Whether a message may go out. `Err`: what is to be said of its row, if anything.
@@ -278,10 +286,10 @@ fn span(item: &Item) -> Option<Span> {
 
 type Confirmed = (u64, Result<Confirmation, lapin::Error>);
 
-/// A confirm that knows which message it is for.
+/// The answer to a message, and which one that is.
 struct Numbered {
     number: u64,
-    confirm: PublisherConfirm,
+    confirmed: BoxFuture<'static, Result<Confirmation, lapin::Error>>,
 }
 
 impl Future for Numbered {
@@ -289,6 +297,6 @@ impl Future for Numbered {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Confirmed> {
         let number = self.number;
-        self.confirm.poll_unpin(cx).map(|confirmed| (number, confirmed))
+        self.confirmed.poll_unpin(cx).map(|confirmed| (number, confirmed))
     }
 }

@@ -65,11 +65,6 @@ impl<T> Window<T> {
         self.in_flight.first_key_value().map(|(_, (_, item))| item)
     }
 
-    /// The newest message without an answer.
-    pub(super) fn newest(&self) -> Option<&T> {
-        self.in_flight.last_key_value().map(|(_, (_, item))| item)
-    }
-
     /// Notes that a message is being published; the number names it in [`Window::answer`].
     pub(super) fn publish(&mut self, identity: Identity, item: T) -> u64 {
         let number = self.next;
