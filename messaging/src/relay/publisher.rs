@@ -164,7 +164,7 @@ impl Publisher {
         }
         loop {
             let size = if self.doubtful { 1 } else { self.settings.window };
-            while session.len() < size
+            while session.has_room(size)
                 && let Some(items) = self.next(session.len())
             {
                 session.publish(items);

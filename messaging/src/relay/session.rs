@@ -35,6 +35,10 @@ use crate::{
     topology::{Topology, short},
 };
 
+/// So many bytes are under way before the next message waits. More would wait for the wire only, and on a slow one be
+/// late for their confirm before they are written.
+const MOST_BYTES: usize = 4 << 20;
+
 /// Why a channel is of no use any more.
 pub(super) enum Broken {
     /// It failed, or its connection did.
@@ -51,6 +55,10 @@ struct Flight {
 }
 
 impl Flight {
+    fn bytes(&self) -> usize {
+        self.items.iter().map(|item| item.message.envelope.body.len()).sum()
+    }
+
     fn routing_key(&self) -> &str {
         self.items.first().map_or("", |item| &item.message.routing_key)
     }
@@ -69,6 +77,8 @@ pub(super) struct Session {
     channel: Arc<Channel>,
     topology: Topology,
     window: Window<Flight>,
+    /// Of the messages in it.
+    bytes: usize,
     confirms: FuturesUnordered<Numbered>,
     confirm_timeout: Duration,
     max_message_bytes: usize,
@@ -93,6 +103,7 @@ impl Session {
             channel: Arc::new(channel),
             topology,
             window: Window::new(),
+            bytes: 0,
             confirms: FuturesUnordered::new(),
             confirm_timeout: settings.confirm_timeout,
             max_message_bytes: settings.max_message_bytes,
@@ -106,6 +117,11 @@ impl Session {
     /// AMQP messages without an outcome.
     pub(super) fn len(&self) -> usize {
         self.window.len()
+    }
+
+    /// Whether one more of at most `most` AMQP messages may be under way.
+    pub(super) fn has_room(&self, most: usize) -> bool {
+        self.window.len() < most && self.bytes < MOST_BYTES
     }
 
     /// Puts one message into line for the wire, or several to the same routing key as a pack. Nobody waits until it is
@@ -137,7 +153,9 @@ impl Session {
         let keys = items.iter().map(|item| item.message.routing_key.as_str());
         let published = fault::Later::new(Point::AfterPublish, keys);
         // Noted before it is written: whatever happens now, it is in the window.
-        let number = self.window.publish(identity, Flight { items, sent, _spans: spans });
+        let flight = Flight { items, sent, _spans: spans };
+        self.bytes += flight.bytes();
+        let number = self.window.publish(identity, flight);
         let channel = Arc::clone(&self.channel);
         let mut confirmed = async move {
             let writing = channel.basic_publish(exchange, key, options, &body, properties);
@@ -205,6 +223,7 @@ impl Session {
         let (mut ends, now) = (Published::default(), Instant::now());
         for (flight, outcome) in self.window.outcomes() {
             self.metrics.answered(now.saturating_duration_since(flight.sent));
+            self.bytes -= flight.bytes();
             let count = flight.items.len() as u64;
             let end = match outcome {
                 Outcome::Confirmed => {

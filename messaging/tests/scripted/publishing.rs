@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use waybill_messaging::Outgoing;
 use waybill_test_support::{TestDatabase, fake_broker::Publication, on_both_databases};
 
@@ -15,6 +16,7 @@ on_both_databases!(
     an_answer_for_a_row_that_another_relay_has_taken_changes_nothing,
     however_a_connection_ends_what_has_no_answer_goes_out_again,
     a_blocked_connection_is_waited_for_and_kept,
+    what_is_under_way_is_bounded_by_its_bytes_too,
 );
 
 fn messages(count: usize) -> Vec<Outgoing> {
@@ -166,5 +168,28 @@ async fn a_blocked_connection_is_waited_for_and_kept(database: TestDatabase) {
     after.last().unwrap().ack_all();
     stage.outbox_holds(0).await;
     stage.up("broker").await;
+    stage.end().await;
+}
+
+async fn what_is_under_way_is_bounded_by_its_bytes_too(database: TestDatabase) {
+    let mut stage = Stage::with(database, false, |relay| relay.max_message_bytes = 1 << 20).await;
+    let mut large = messages(10);
+    for message in &mut large {
+        message.envelope.body = Bytes::from(vec![7; 1 << 20]);
+    }
+    stage.send(large).await;
+    let first = stage.publications(4).await;
+    // Of another lane. A fifth of the large ones would have been in line before it.
+    let mut other = message("other");
+    "payment.command".clone_into(&mut other.routing_key);
+    stage.send(vec![other]).await;
+    let other = stage.publication().await;
+    assert_eq!(other.message_id(), "other");
+    other.ack();
+    first.iter().for_each(Publication::ack);
+    for _ in 0..6 {
+        stage.publication().await.ack();
+    }
+    stage.outbox_holds(0).await;
     stage.end().await;
 }
