@@ -17,13 +17,22 @@ on_both_databases!(
 
 async fn every_item_is_answered_and_a_bad_one_does_not_end_the_stream(database: TestDatabase) {
     let rig = Rig::new(database).await;
-    let mut items: Vec<_> = (0..40).map(|n| order(&n.to_string())).collect();
-    items.push(v1::DispatchRequested { message_id: "bad".to_owned(), parcel_count: 0, ..order("bad") });
-    items.push(v1::DispatchRequested { message_id: "rival".to_owned(), ..order("7") });
-    items.extend((0..40).map(|n| order(&n.to_string())));
+    let (items, inbound) = tokio::sync::mpsc::channel(100);
+    let bad = v1::DispatchRequested { message_id: "bad".to_owned(), parcel_count: 0, ..order("bad") };
+    let twice = (0..80).map(|n| order(&(n % 40).to_string()));
+    for item in twice.chain([bad]) {
+        items.send(item).await.unwrap();
+    }
     let mut receipts =
-        rig.client.clone().request_dispatches(tokio_stream::iter(items)).await.unwrap().into_inner();
+        rig.client.clone().request_dispatches(ReceiverStream::new(inbound)).await.unwrap().into_inner();
     let mut answers: HashMap<String, Vec<v1::DispatchReceipt>> = HashMap::new();
+    for _ in 0..81 {
+        let receipt = receipts.message().await.unwrap().unwrap();
+        answers.entry(receipt.message_id.clone()).or_default().push(receipt);
+    }
+    // Of two for one order that are both without a receipt, either may win.
+    items.send(v1::DispatchRequested { message_id: "rival".to_owned(), ..order("7") }).await.unwrap();
+    drop(items);
     while let Some(receipt) = receipts.message().await.unwrap() {
         answers.entry(receipt.message_id.clone()).or_default().push(receipt);
     }
