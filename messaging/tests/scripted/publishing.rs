@@ -159,8 +159,14 @@ async fn a_blocked_connection_is_waited_for_and_kept(database: TestDatabase) {
     stage.broker.block("low on memory");
     stage.down("broker", "blocked by the broker: low on memory").await;
     stage.send(messages(20)).await;
-    // Nothing tells that nothing happens: as long as it would have taken to give up, and longer.
-    tokio::time::sleep(timeout + Duration::from_secs(1)).await;
+    // As long as one takes to be given up that is not blocked.
+    let another = TestDatabase::sqlite().await;
+    let mut another = Stage::with(another, false, |relay| relay.confirm_timeout = timeout).await;
+    another.send(vec![message("unanswered")]).await;
+    let (first, again) = (another.publication().await, another.publication().await);
+    assert_ne!(first.line.id(), again.line.id());
+    again.ack();
+    another.end().await;
     assert!(stage.heard.publications.try_recv().is_err(), "nothing is published");
     stage.broker.unblock();
     let after = stage.publications(20).await;
