@@ -3,8 +3,8 @@
 //! A request flows: `edge` (span, `auth`, admission, deadline) → `service` (one file per RPC) → `request`
 //! (parsed, or refused with every violation) → `accept` (group commit: row and outbox message in one
 //! transaction) → receipt. What comes as HTTP and JSON (`http_json`) or from a browser (`web`) is made a call first and
-//! flows the same way. Everything else only reads: `row` and `waybill_saga::read`, put together by
-//! `view`. `reconcile` sends again what the broker may have lost.
+//! flows the same way. Everything else only reads: `found`, from its own `row` and `waybill_saga::read`, as
+//! `view` shows it. `reconcile` sends again what the broker may have lost.
 
 mod accept;
 pub mod auth;
@@ -12,6 +12,7 @@ mod cancel;
 mod content;
 mod desk;
 mod edge;
+mod found;
 #[cfg(test)]
 mod fuzz;
 mod http_json;
@@ -31,7 +32,7 @@ mod service;
 mod settings;
 mod status;
 mod time;
-mod versions;
+mod together;
 mod view;
 mod violations;
 mod web;

@@ -2,7 +2,7 @@
 
 use sea_orm::{DbErr, QueryResult};
 use uuid::Uuid;
-use waybill_messaging::{Outgoing, Store, StoreError, Timestamp, TraceContext, classify};
+use waybill_messaging::{Outgoing, StoreError, Timestamp, TraceContext, classify};
 
 use crate::request::{self, Money, Request};
 
@@ -11,6 +11,9 @@ use crate::request::{self, Money, Request};
 pub(crate) const COLUMNS: &str = "d.dispatch_id, d.message_id, d.order_id, d.customer_id, \
      d.destination_code, d.parcel_count, d.currency_code, d.minor_units, d.requested_at, d.accepted_at, \
      d.traceparent, d.tracestate, d.client";
+
+/// How many columns those are.
+pub(crate) const WIDTH: usize = 13;
 
 /// One accepted dispatch.
 #[derive(Clone, Debug)]
@@ -51,23 +54,6 @@ impl Key {
             Self::Order(id) => ("order_id", id),
         }
     }
-}
-
-/// The dispatch of that name; with an owner, only among what is theirs.
-pub(crate) async fn find(store: &Store, key: &Key, owner: Option<&str>) -> Result<Option<Row>, StoreError> {
-    let (column, value) = key.parts();
-    let mut params = vec![value.into()];
-    let mut is_theirs = "";
-    if let Some(owner) = owner {
-        params.push(owner.into());
-        is_theirs = "AND d.client = $2 ";
-    }
-    let sql = format!(
-        "SELECT {COLUMNS} FROM dispatches d WHERE d.{column} = $1 {is_theirs}\
-         ORDER BY d.superseded_at IS NULL DESC, d.dispatch_id DESC LIMIT 1"
-    );
-    let rows = store.query(&sql, params).await?;
-    rows.first().map(read).transpose()
 }
 
 /// Reads a row that starts with [`COLUMNS`].

@@ -8,19 +8,19 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waybill_messaging::{Store, health::Health};
-use waybill_saga::Definitions;
+use waybill_saga::{Definitions, Versions};
 
 use crate::{
     accept::Intake,
     auth::{self, Auth},
     desk::Desk,
+    found::Finder,
     listen::{Listener, Server, serve},
     port::Port,
     readiness::Readiness,
     reconcile::Reconcile,
     service::{Operator, Service},
     settings::Settings,
-    versions::Versions,
 };
 
 /// The gateway of this process, before it serves.
@@ -33,6 +33,7 @@ pub struct Gateway {
     auth: auth::Settings,
     clients: Option<watch::Receiver<Vec<auth::Client>>>,
     ready: Option<watch::Receiver<bool>>,
+    versions: Arc<Versions>,
 }
 
 impl Gateway {
@@ -41,7 +42,8 @@ impl Gateway {
     pub fn new(settings: Settings, store: Store, definitions: Definitions, health: Health) -> Self {
         let desk = Desk::new(vec![("common", store.clone())], settings.inbox_retention);
         let auth = auth::Settings::default();
-        Self { settings, store, definitions, health, desk, auth, clients: None, ready: None }
+        let versions = Arc::new(Versions::new(settings.watch_interval));
+        Self { settings, store, definitions, health, desk, auth, clients: None, ready: None, versions }
     }
 
     /// Names every database that has dead letters; without it that is the gateway's own, `common`.
@@ -62,6 +64,14 @@ impl Gateway {
     #[must_use]
     pub fn following(mut self, clients: Option<watch::Receiver<Vec<auth::Client>>>) -> Self {
         self.clients = clients;
+        self
+    }
+
+    /// Watchers wait at `versions`, and so hear at once of what an orchestrator that tells it moves. Without it they
+    /// hear of everything within [`Settings::watch_interval`].
+    #[must_use]
+    pub fn hearing(mut self, versions: Arc<Versions>) -> Self {
+        self.versions = versions;
         self
     }
 
@@ -122,12 +132,13 @@ impl Gateway {
         tasks: &TaskTracker,
     ) -> Service {
         let Self { settings, store, health, .. } = self;
-        let versions = Arc::new(Versions::new(settings.watch_interval));
+        let versions = Arc::clone(&self.versions);
         let (polled, stopped, from) = (Arc::clone(&versions), loops_stop.clone(), store.clone());
         tasks.spawn(async move { polled.run(from, stopped).await });
         tasks.spawn(Reconcile::new(store.clone(), health.clone()).run(loops_stop.clone()));
         Service {
             intake: Intake::open(settings, store, health, intake_closing, tasks),
+            finder: Finder::new(store),
             store: store.clone(),
             versions,
             cancel_wait: settings.cancel_wait,

@@ -17,15 +17,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use waybill_messaging::Store;
 use waybill_proto::v1::{self, dispatch_gateway_server::DispatchGateway};
-use waybill_saga::read;
+use waybill_saga::{
+    Versions,
+    read::{InstanceView, TransitionView},
+};
 
 use crate::{
     accept::Intake,
     edge::Call,
-    row::{self, Key},
-    status,
-    versions::Versions,
-    view,
+    found::{Finder, Found},
+    row::{Key, Row},
+    status, view,
 };
 
 /// What the calls share. Cheap to clone: a stream's task has its own.
@@ -33,6 +35,7 @@ use crate::{
 pub(crate) struct Service {
     pub(crate) store: Store,
     pub(crate) intake: Intake,
+    pub(crate) finder: Finder,
     pub(crate) versions: Arc<Versions>,
     pub(crate) cancel_wait: Duration,
     /// Items in flight on one stream.
@@ -96,32 +99,31 @@ impl DispatchGateway for Service {
 }
 
 impl Service {
-    /// The row of that name, or `NOT_FOUND`: also where it is none of the caller's business.
-    async fn row(&self, call: &Call, key: &Key) -> Result<row::Row, Status> {
-        let row = row::find(&self.store, key, call.caller.owner())
-            .await
-            .map_err(|error| status::read_failed(&error))?;
+    /// The dispatch of that name, or `NOT_FOUND`: also where it is none of the caller's business.
+    async fn find(&self, call: &Call, key: &Key) -> Result<Found, Status> {
+        let found = self.finder.find(key, call.caller.owner()).await;
+        let found = found.map_err(|error| status::read_failed(&error))?;
         let (name, value) = key.parts();
-        row.ok_or_else(|| status::not_found(name, value))
+        found.ok_or_else(|| status::not_found(name, value))
     }
 
     /// The saga of a dispatch, if it has begun.
-    async fn instance(&self, dispatch_id: &str) -> Result<Option<read::InstanceView>, Status> {
-        let instances = read::instances(&self.store, &[dispatch_id]).await;
-        instances.map(|mut found| found.remove(dispatch_id)).map_err(|error| status::read_failed(&error))
+    async fn instance(&self, dispatch_id: &str) -> Result<Option<InstanceView>, Status> {
+        let found = self.finder.find(&Key::Dispatch(dispatch_id.to_owned()), None).await;
+        found.map(|found| found.and_then(|found| found.instance)).map_err(|error| status::read_failed(&error))
+    }
+
+    /// What happened to a dispatch after a version, oldest first.
+    async fn history(&self, dispatch_id: &str, after: u64) -> Result<Vec<TransitionView>, Status> {
+        self.finder.history(dispatch_id, after).await.map_err(|error| status::read_failed(&error))
     }
 
     /// A dispatch with its steps and history, as the saga is known to stand.
-    async fn whole(
-        &self,
-        row: row::Row,
-        instance: Option<&read::InstanceView>,
-    ) -> Result<v1::Dispatch, Status> {
+    async fn whole(&self, row: Row, instance: Option<&InstanceView>) -> Result<v1::Dispatch, Status> {
         let history = match instance {
-            Some(_) => read::history(&self.store, &row.dispatch_id, 0).await,
-            None => Ok(Vec::new()),
+            Some(_) => self.history(&row.dispatch_id, 0).await?,
+            None => Vec::new(),
         };
-        let history = history.map_err(|error| status::read_failed(&error))?;
         Ok(view::whole(row, instance, &history, self.store.clock().now()))
     }
 }

@@ -26,6 +26,7 @@ pub mod read;
 mod recent;
 mod retention;
 mod shell;
+mod versions;
 
 pub use self::{
     census::{Census, census},
@@ -39,4 +40,5 @@ pub use self::{
     parked::{Parked, parked_of, take as take_parked},
     published::published,
     retention::{ForgetHistory, Forgotten},
+    versions::{Versions, Watched},
 };

@@ -1,6 +1,6 @@
 //! The consumer of queue `saga`: requests, cancellations and replies, a batch in a transaction.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use prost::Name;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use waybill_messaging::{Envelope, Failure, Handler, Outcome, Received, StoreErro
 use waybill_proto::v1;
 
 use crate::{
-    Command, Definition, Definitions, Instance, Verdict,
+    Command, Definition, Definitions, Instance, Verdict, Versions,
     contract::{self, clean, decode, read_reply},
     lateness::Lateness,
     machine::{self, Input, Transition},
@@ -39,6 +39,7 @@ pub struct Orchestrator {
     pauses: Pauses,
     recent: Recent,
     lateness: Lateness,
+    versions: Option<Arc<Versions>>,
 }
 
 impl Orchestrator {
@@ -46,7 +47,13 @@ impl Orchestrator {
     pub fn new(definitions: Definitions) -> Self {
         metrics::begin();
         let (pauses, recent, lateness) = (Pauses::default(), Recent::default(), Lateness::default());
-        Self { definitions, pauses, recent, lateness }
+        Self { definitions, pauses, recent, lateness, versions: None }
+    }
+
+    /// Tells those who wait at `versions` what it has moved.
+    #[must_use]
+    pub fn telling(self, versions: Arc<Versions>) -> Self {
+        Self { versions: Some(versions), ..self }
     }
 
     /// What it runs.
@@ -127,8 +134,13 @@ impl Handler for Orchestrator {
         if shell.has_idle_memories() {
             return Err(StoreError::Conflict("an instance may have moved on meanwhile".to_owned()));
         }
-        let (recent, moved) = (self.recent.clone(), shell.moved());
-        tx.after_commit(move || recent.keep(moved));
+        let (recent, versions, moved) = (self.recent.clone(), self.versions.clone(), shell.moved());
+        tx.after_commit(move || {
+            if let Some(versions) = versions {
+                versions.moved(&moved);
+            }
+            recent.keep(moved);
+        });
         shell.store(tx);
         Ok(vec![Outcome::default(); batch.len()])
     }

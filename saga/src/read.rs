@@ -3,10 +3,13 @@
 mod progress;
 mod stuck;
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::LazyLock,
+};
 
 use sea_orm::{DbErr, QueryResult};
-use waybill_messaging::{Rows, Store, StoreError, Timestamp, Tx, classify};
+use waybill_messaging::{Column, Rows, Store, StoreError, Timestamp, Tx, classify};
 
 pub use self::{
     progress::{Brought, Course, Progress, StepProgress, StepView},
@@ -61,31 +64,50 @@ pub struct TransitionView {
     pub cause_message_id: String,
 }
 
+/// The columns that [`view`] takes, from `saga_instances i`, in its order.
+pub const COLUMNS: &str = "i.dispatch_id, i.definition, i.definition_version, i.definition_hash, i.state, i.steps, \
+     i.version, i.reason, i.started_at, i.updated_at, i.ended_at";
+
+/// How many columns those are.
+pub const WIDTH: usize = 11;
+
+/// Reads [`COLUMNS`], of which the first stands at `first`. `None`: there is no instance.
+pub fn view(row: &QueryResult, first: usize) -> Result<Option<InstanceView>, StoreError> {
+    parse(row, first).map_err(|error| classify(&error))
+}
+
 /// The instances of these dispatches; those without one are missing.
 pub async fn instances(
     store: &Store,
     dispatch_ids: &[&str],
 ) -> Result<HashMap<String, InstanceView>, StoreError> {
-    let sql = format!(
-        "SELECT {} FROM saga_instances i WHERE i.dispatch_id IN (SELECT id FROM v)",
-        persist::COLUMNS
-    );
+    let sql = format!("SELECT {COLUMNS} FROM saga_instances i WHERE i.dispatch_id IN (SELECT id FROM v)");
     let rows = store.query_rows(&Rows::ids(dispatch_ids.iter().copied()), &sql, Vec::new()).await?;
-    let read = |row| persist::read(row).map(|i| (i.dispatch_id.clone(), i.into())).map_err(|e| classify(&e));
-    rows.iter().map(read).collect()
+    let read = |row| view(row, 0).map(|view| view.map(|view| (view.dispatch_id.clone(), view)));
+    rows.iter().filter_map(|row| read(row).transpose()).collect()
 }
 
-/// What happened to a dispatch after `after_version`, oldest first.
-pub async fn history(
+/// What happened to each of these dispatches after the version beside it, oldest first; those to which nothing
+/// did are missing.
+pub async fn histories(
     store: &Store,
-    dispatch_id: &str,
-    after_version: u64,
-) -> Result<Vec<TransitionView>, StoreError> {
-    let sql = "SELECT version, at, state, event, step, attempt, reason, cause_message_id FROM saga_history \
-               WHERE dispatch_id = $1 AND version > $2 ORDER BY version";
-    let after = i64::try_from(after_version).unwrap_or(i64::MAX);
-    let rows = store.query(sql, vec![dispatch_id.into(), after.into()]).await?;
-    rows.iter().map(|row| transition(row).map_err(|e| classify(&e))).collect()
+    after_versions: &BTreeMap<&str, u64>,
+) -> Result<HashMap<String, Vec<TransitionView>>, StoreError> {
+    let mut asked = Rows::new(&[("id", Column::Text), ("after_version", Column::Int)]);
+    for (dispatch_id, after) in after_versions {
+        asked.push(vec![(*dispatch_id).into(), i64::try_from(*after).unwrap_or(i64::MAX).into()]);
+    }
+    // CROSS JOIN keeps SQLite to this order.
+    let sql = "SELECT h.version, h.at, h.state, h.event, h.step, h.attempt, h.reason, h.cause_message_id, \
+               h.dispatch_id FROM v CROSS JOIN saga_history h \
+               WHERE h.dispatch_id = v.id AND h.version > v.after_version ORDER BY h.dispatch_id, h.version";
+    let mut histories = HashMap::<String, Vec<TransitionView>>::new();
+    for row in store.query_rows(&asked, sql, Vec::new()).await? {
+        let read = transition(&row).and_then(|happened| Ok((row.try_get_by_index(8)?, happened)));
+        let (dispatch_id, happened) = read.map_err(|error: DbErr| classify(&error))?;
+        histories.entry(dispatch_id).or_default().push(happened);
+    }
+    Ok(histories)
 }
 
 /// The versions of these dispatches; those without a saga are missing.
@@ -163,6 +185,27 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// live; names and kinds of the steps matter to it, patience does not.
 fn known(pinned: &(String, u32, String)) -> Option<&'static Definition> {
     KNOWN.as_ref()?.of(pinned)
+}
+
+fn parse(row: &QueryResult, first: usize) -> Result<Option<InstanceView>, DbErr> {
+    let Some(dispatch_id) = row.try_get_by_index(first)? else { return Ok(None) };
+    let moment = |index| row.try_get_by_index(first + index).map(Timestamp::from_micros);
+    let name: String = row.try_get_by_index(first + 1)?;
+    let version = u32::try_from(row.try_get_by_index::<i64>(first + 2)?).unwrap_or_default();
+    let steps: String = row.try_get_by_index(first + 5)?;
+    let ended_at = moment(10)?;
+    Ok(Some(InstanceView {
+        dispatch_id,
+        definition: format!("{name}/{version}"),
+        pinned: (name, version, row.try_get_by_index(first + 3)?),
+        state: state(row, first + 4)?,
+        steps: persist::parse_steps(&steps)?,
+        version: u64::try_from(row.try_get_by_index::<i64>(first + 6)?).unwrap_or_default(),
+        reason: row.try_get_by_index(first + 7)?,
+        started_at: moment(8)?,
+        updated_at: moment(9)?,
+        ended_at: (ended_at != Timestamp::default()).then_some(ended_at),
+    }))
 }
 
 fn transition(row: &QueryResult) -> Result<TransitionView, DbErr> {

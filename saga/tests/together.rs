@@ -5,14 +5,18 @@
 
 mod rig;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{
+    FutureExt as _,
+    future::{join, join_all},
+};
 use prost::Name;
 use rig::{Consume, START, TIMEOUT, defaults, envelope, open_by};
+use tokio_util::sync::CancellationToken;
 use waybill_messaging::{Clock, Store};
 use waybill_proto::v1;
-use waybill_saga::{Definitions, Orchestrator, deadline, order_fulfilment};
+use waybill_saga::{Definitions, Orchestrator, Versions, deadline, order_fulfilment};
 use waybill_test_support::{TestDatabase, on_both_databases};
 
 on_both_databases!(
@@ -21,6 +25,7 @@ on_both_databases!(
     an_instance_that_another_orchestrator_has_moved_is_not_taken_from_memory,
     a_deadline_that_was_moved_by_hand_is_kept,
     silence_proves_nothing_while_answers_are_as_late,
+    who_waits_hears_at_once_of_what_this_process_moves_and_by_a_look_of_the_rest,
 );
 
 const DISPATCHES: usize = 60;
@@ -94,6 +99,28 @@ async fn each_deadline_is_taken_once_though_the_clocks_differ_by_seconds(databas
     assert_eq!(database.texts(doubled).await, Vec::<String>::new());
     assert_eq!(database.number("SELECT count(*) FROM outbox").await, 2 * instances, "each command twice");
     end(nodes).await;
+}
+
+async fn who_waits_hears_at_once_of_what_this_process_moves_and_by_a_look_of_the_rest(
+    database: TestDatabase,
+) {
+    let [mut node, other, idle] = nodes(&database).await;
+    let versions = Arc::new(Versions::new(Duration::from_millis(10)));
+    node.orchestrator = node.orchestrator.telling(Arc::clone(&versions));
+    let mut watched = versions.watch("d-00");
+    begin(&node).await;
+    assert_eq!(watched.beyond(0).now_or_never(), Some(()), "nobody has looked, and it is known");
+    let (dispatch_id, order_id) = ("d-00".to_owned(), order_of("d-00"));
+    other.handles("d-00", v1::OrderAccepted { dispatch_id, order_id }).await;
+    assert_eq!(watched.beyond(1).now_or_never(), None, "another process has moved it");
+    let stop = CancellationToken::new();
+    let looking = versions.run(node.store.clone(), stop.clone());
+    let hearing = async {
+        watched.beyond(1).await;
+        stop.cancel();
+    };
+    join(looking, hearing).await;
+    end([node, other, idle]).await;
 }
 
 async fn silence_proves_nothing_while_answers_are_as_late(database: TestDatabase) {

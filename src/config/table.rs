@@ -92,7 +92,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row("gateway.committers", "WAYBILL_GATEWAY_COMMITTERS", "2", count(1, 64),
         "Transactions that commit requests at the same time"),
     row("gateway.watch_interval", "WAYBILL_GATEWAY_WATCH_INTERVAL", "50ms", time(MILLISECOND, MINUTE),
-        "How often a watched dispatch is looked at"),
+        "How often a watched dispatch is looked at, for what another process has moved"),
     row("gateway.cancel_wait", "WAYBILL_GATEWAY_CANCEL_WAIT", "5s", time(MILLISECOND, Duration::from_mins(5)),
         "How long a cancel request waits for the saga's answer"),
     row("gateway.max_message_bytes", "WAYBILL_GATEWAY_MAX_MESSAGE_BYTES", "65536", count(1_024, 16_777_216),

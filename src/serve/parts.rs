@@ -4,6 +4,8 @@ mod consumers;
 mod definitions;
 mod housekeeping;
 
+use std::sync::Arc;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use waybill_gateway::{Gateway, listen::Listener};
@@ -18,7 +20,10 @@ use waybill_messaging::{
     topology::{QueueType, Topology},
 };
 
-use waybill_saga::pause::{self, Scope, SetPause};
+use waybill_saga::{
+    Versions,
+    pause::{self, Scope, SetPause},
+};
 
 use super::{
     clients::Roster,
@@ -105,7 +110,9 @@ pub(super) async fn start(
     let sweep = config.roles.contains(&Role::Relay);
     relaying.spawn("relay", relay.run(publishing, outlets, sweep, health.clone(), relaying.stop.clone()));
     relaying.spawn("database", database::watch(stores.all(), health.clone(), relaying.stop.clone()));
-    consumers::start(config, &stores, &consuming, health, &mut consumers.tasks, &consumers.stop)?;
+    let versions = Arc::new(Versions::new(config.gateway.watch_interval));
+    let stop = &consumers.stop;
+    consumers::start(config, &stores, &consuming, &versions, health, &mut consumers.tasks, stop)?;
     measure(config, &stores, &mut relaying)?;
     if let Some(most) = config.ready_max_outbox_age {
         let watching = lag::watch(stores.used(config), most, health.clone(), relaying.stop.clone());
@@ -137,6 +144,7 @@ pub(super) async fn start(
         .with_databases(stores.named(config).await?)
         .guarded_by(config.auth.clone())
         .following(clients)
+        .hearing(versions)
         .ready_when(readiness.watch());
         health.set("intake", Status::Up);
         let serving = gateway.serve(listener, intake.stop.clone(), config.drain_timeout);

@@ -46,9 +46,8 @@ async fn requests(store: &Store, after: &str, until: Timestamp) -> Result<Vec<Fo
     let bound = id::floor(until.plus(Duration::from_millis(1)));
     let params = vec![after.into(), bound.into(), until.micros().into(), PAGE.into()];
     let found = store.query(&sql, params).await?;
-    let has_saga = row::COLUMNS.split(',').count();
     let read = |row| {
-        let begun: i32 = sea_orm::QueryResult::try_get_by_index(row, has_saga).map_err(|e| classify(&e))?;
+        let begun: i32 = sea_orm::QueryResult::try_get_by_index(row, row::WIDTH).map_err(|e| classify(&e))?;
         let row = row::read(row)?;
         let message = if begun == 1 { None } else { row.start_message() };
         Ok(Found { dispatch_id: row.dispatch_id, has_arrived: begun == 1, message })

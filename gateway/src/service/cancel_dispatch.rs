@@ -9,11 +9,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Status;
 use waybill_proto::v1;
-use waybill_saga::read::{self, InstanceView};
+use waybill_saga::{
+    Watched,
+    read::{self, InstanceView},
+};
 
 use super::Service;
 use crate::{
-    cancel::Ask, edge::Call, request::MAX_ID, row::Key, status, versions::Watched, violations::Violations,
+    cancel::Ask, edge::Call, found::Found, request::MAX_ID, row::Key, status, violations::Violations,
 };
 
 pub(crate) const MAX_REASON: usize = 500;
@@ -29,8 +32,7 @@ pub(super) async fn handle(
     check(&dispatch_id, &reason)?;
     call.span.record("dispatch_id", dispatch_id.as_str());
     let watched = service.versions.watch(&dispatch_id);
-    let row = service.row(call, &Key::Dispatch(dispatch_id.clone())).await?;
-    let before = service.instance(&dispatch_id).await?;
+    let Found { row, instance: before } = service.find(call, &Key::Dispatch(dispatch_id.clone())).await?;
     let instance = match decision(&dispatch_id, before.as_ref())? {
         Decision::GoesBack => before,
         Decision::Open => {

@@ -4,16 +4,15 @@ use tonic::Status;
 use waybill_proto::v1::{self, get_dispatch_request::Key as Wire};
 
 use super::Service;
-use crate::{edge::Call, request::MAX_ID, row::Key, violations::Violations};
+use crate::{edge::Call, found::Found, request::MAX_ID, row::Key, violations::Violations};
 
 pub(super) async fn handle(
     service: &Service,
     call: &Call,
     request: v1::GetDispatchRequest,
 ) -> Result<v1::Dispatch, Status> {
-    let row = service.row(call, &parse(request)?).await?;
+    let Found { row, instance } = service.find(call, &parse(request)?).await?;
     call.span.record("dispatch_id", row.dispatch_id.as_str());
-    let instance = service.instance(&row.dispatch_id).await?;
     service.whole(row, instance.as_ref()).await
 }
 

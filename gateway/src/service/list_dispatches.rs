@@ -5,11 +5,15 @@ mod filter;
 
 use tonic::Status;
 use waybill_proto::v1;
-use waybill_saga::read;
 
 use self::filter::Filter;
 use super::Service;
-use crate::{edge::Call, page_token, row, status, view, violations::Violations};
+use crate::{
+    edge::Call,
+    found::{self, Found},
+    page_token, status, view,
+    violations::Violations,
+};
 
 const DEFAULT_SIZE: i32 = 50;
 pub(crate) const MAX_SIZE: i32 = 1_000;
@@ -34,14 +38,14 @@ pub(super) async fn handle(
     let size = if request.page_size == 0 { DEFAULT_SIZE } else { request.page_size };
     let (filter, before, size) = wrong.or((filter, before, usize::try_from(size).unwrap_or_default()))?;
 
-    let mut rows = page(service, &filter, before.as_deref(), size + 1).await?;
-    let is_last = rows.len() <= size;
-    rows.truncate(size);
-    let last = rows.last().filter(|_| !is_last);
-    let next_page_token = last.map(|row| page_token::encode(&hash, &row.dispatch_id)).unwrap_or_default();
-    let mut dispatches = with_sagas(service, rows).await?;
-    // A dispatch may have moved on since the page was selected. What is shown has the states asked for.
-    dispatches.retain(|dispatch| filter.admits(dispatch.state()));
+    let mut found = page(service, &filter, before.as_deref(), size + 1).await?;
+    let is_last = found.len() <= size;
+    found.truncate(size);
+    let last = found.last().filter(|_| !is_last);
+    let next_page_token =
+        last.map(|last| page_token::encode(&hash, &last.row.dispatch_id)).unwrap_or_default();
+    let dispatches =
+        found.into_iter().map(|found| view::summary(found.row, found.instance.as_ref())).collect();
     Ok(v1::ListDispatchesResponse { dispatches, next_page_token })
 }
 
@@ -50,20 +54,9 @@ async fn page(
     filter: &Filter,
     before: Option<&str>,
     most: usize,
-) -> Result<Vec<row::Row>, Status> {
+) -> Result<Vec<Found>, Status> {
     let (sql, params) = filter.statement(before, most);
     let rows = service.store.query(&sql, params).await;
-    let rows = rows.and_then(|rows| rows.iter().map(row::read).collect());
-    rows.map_err(|error| status::read_failed(&error))
-}
-
-async fn with_sagas(service: &Service, rows: Vec<row::Row>) -> Result<Vec<v1::Dispatch>, Status> {
-    let ids: Vec<&str> = rows.iter().map(|row| row.dispatch_id.as_str()).collect();
-    let instances = read::instances(&service.store, &ids).await;
-    let mut instances = instances.map_err(|error| status::read_failed(&error))?;
-    let join = |row: row::Row| {
-        let instance = instances.remove(&row.dispatch_id);
-        view::summary(row, instance.as_ref())
-    };
-    Ok(rows.into_iter().map(join).collect())
+    let found = rows.and_then(|rows| rows.iter().map(found::read).collect());
+    found.map_err(|error| status::read_failed(&error))
 }

@@ -7,10 +7,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tracing::Instrument;
 use waybill_proto::v1;
-use waybill_saga::read::{self, InstanceState, InstanceView, Progress, TransitionView};
+use waybill_saga::{
+    Watched,
+    read::{InstanceState, InstanceView, Progress, TransitionView},
+};
 
 use super::Service;
-use crate::{edge::Call, request::MAX_ID, row::Key, status, versions::Watched, view, violations::Violations};
+use crate::{edge::Call, request::MAX_ID, row::Key, view, violations::Violations};
 
 /// Transitions that wait for a slow reader; what is beyond waits in the table.
 const WINDOW: usize = 16;
@@ -40,18 +43,18 @@ pub(super) async fn open(
     call.span.record("dispatch_id", dispatch_id.as_str());
     // Watched from before the first look.
     let versions = service.versions.watch(&dispatch_id);
-    service.row(&call, &Key::Dispatch(dispatch_id.clone())).await?;
+    let found = service.find(&call, &Key::Dispatch(dispatch_id.clone())).await?;
     let (transitions, outbound) = mpsc::channel(WINDOW);
     let span = call.span.clone();
     let watcher = Watcher { service, call, dispatch_id, sent: AtomicU64::new(after_version), transitions };
-    tokio::spawn(async move { watcher.run(versions).await }.instrument(span));
+    tokio::spawn(async move { watcher.run(found.instance, versions).await }.instrument(span));
     Ok(ReceiverStream::new(outbound))
 }
 
 impl Watcher {
-    async fn run(self, versions: Watched) {
+    async fn run(self, found: Option<InstanceView>, versions: Watched) {
         let end = tokio::select! {
-            end = self.follow(versions) => end,
+            end = self.follow(found, versions) => end,
             () = self.service.stop.cancelled() => {
                 let version = self.sent.load(Ordering::Relaxed);
                 Err(Status::unavailable(format!("shutting down, resume from version {version}")))
@@ -68,28 +71,35 @@ impl Watcher {
     }
 
     /// Sends what happens until the dispatch has ended or is stuck.
-    async fn follow(&self, mut versions: Watched) -> Result<(), Status> {
-        let mut told = None;
+    async fn follow(&self, mut found: Option<InstanceView>, mut versions: Watched) -> Result<(), Status> {
+        let mut instance = loop {
+            match found {
+                Some(instance) => break instance,
+                None => versions.beyond(self.sent.load(Ordering::Relaxed)).await,
+            }
+            found = self.service.instance(&self.dispatch_id).await?;
+        };
+        let mut told = Told::nothing_of(&instance);
         loop {
-            if self.send_news(&mut told).await?.is_some_and(stands_still) {
+            // The history is read after the instance: whatever that had come to is in there, or has been forgotten.
+            let news = self.send_news(&mut told).await?;
+            if stands_still(news.unwrap_or(instance.state)) {
                 return Ok(());
             }
             versions.beyond(self.sent.load(Ordering::Relaxed)).await;
+            if news.is_none() {
+                instance = self.service.instance(&self.dispatch_id).await?.unwrap_or(instance);
+            }
         }
     }
 
-    /// Sends what has not been sent yet, and returns where the dispatch then stands.
-    async fn send_news(&self, told: &mut Option<Told>) -> Result<Option<InstanceState>, Status> {
-        // Read before the history: whatever the instance has come to by now is in the history read after it,
-        // unless that has been forgotten.
-        let Some(instance) = self.service.instance(&self.dispatch_id).await? else { return Ok(None) };
-        let told = told.get_or_insert_with(|| Told::nothing_of(&instance));
-        let news = read::history(&self.service.store, &self.dispatch_id, told.version).await;
-        let news = news.map_err(|error| status::read_failed(&error))?;
+    /// Sends what has not been sent yet, and returns where the dispatch then stands; nothing where there is no news.
+    async fn send_news(&self, told: &mut Told) -> Result<Option<InstanceState>, Status> {
+        let news = self.service.history(&self.dispatch_id, told.version).await?;
         for happened in &news {
             self.send(happened, told).await?;
         }
-        Ok(news.last().map(|last| last.state).or(Some(instance.state)))
+        Ok(news.last().map(|last| last.state))
     }
 
     async fn send(&self, happened: &TransitionView, told: &mut Told) -> Result<(), Status> {

@@ -1,7 +1,7 @@
 //! Which consumers the roles of this process need: one for the queue of each role, and one that takes the
 //! dead letters of that queue into the table.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use waybill_messaging::{
     health::Health,
     topology::{self, Queue},
 };
-use waybill_saga::{Orchestrator, deadline};
+use waybill_saga::{Orchestrator, Versions, deadline};
 use waybill_worker::{dispatch, order, payment};
 
 use super::{Stores, definitions};
@@ -27,11 +27,12 @@ pub(super) fn start(
     config: &Config,
     stores: &Stores,
     broker: &Broker,
+    versions: &Arc<Versions>,
     health: &Health,
     tasks: &mut JoinSet<&'static str>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut start = Start { config, broker, health, tasks, stop };
+    let mut start = Start { config, broker, versions, health, tasks, stop };
     for role in &config.roles {
         match role {
             Role::Gateway | Role::Relay => {}
@@ -66,6 +67,7 @@ pub(super) fn start(
 struct Start<'a> {
     config: &'a Config,
     broker: &'a Broker,
+    versions: &'a Arc<Versions>,
     health: &'a Health,
     tasks: &'a mut JoinSet<&'static str>,
     stop: &'a CancellationToken,
@@ -73,7 +75,8 @@ struct Start<'a> {
 
 impl Start<'_> {
     fn saga(&mut self, store: Store) -> anyhow::Result<()> {
-        let orchestrator = Orchestrator::new(definitions::of(self.config)?);
+        let orchestrator =
+            Orchestrator::new(definitions::of(self.config)?).telling(Arc::clone(self.versions));
         let interval = self.config.saga.timer_interval;
         let waking = deadline::run(store.clone(), orchestrator.clone(), interval, self.stop.clone());
         self.tasks.spawn(async move {

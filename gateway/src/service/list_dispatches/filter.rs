@@ -11,7 +11,13 @@ use waybill_messaging::Timestamp;
 use waybill_proto::v1::{self, DispatchState};
 use waybill_saga::InstanceState;
 
-use crate::{id, request::MAX_ID, row, time, violations::Violations};
+use crate::{
+    found::{self, ALL},
+    id,
+    request::MAX_ID,
+    time,
+    violations::Violations,
+};
 
 /// An id is given before its dispatch is committed, by this much at most: with it a window of acceptance
 /// becomes a range of ids.
@@ -57,11 +63,6 @@ impl Filter {
         }
     }
 
-    /// Whether a dispatch of that state is asked for.
-    pub(super) fn admits(&self, state: DispatchState) -> bool {
-        self.states.is_empty() || self.states.contains(&i32::from(state))
-    }
-
     /// The same for the same filters, whatever their order.
     pub(super) fn hash(&self) -> [u8; 32] {
         // The debug form of texts is quoted and escaped: no two filters have the same.
@@ -73,7 +74,7 @@ impl Filter {
         let mut params = vec![Value::from(i64::try_from(most).unwrap_or(i64::MAX))];
         let conditions = self.conditions(before, &mut params);
         if self.states.is_empty() {
-            return (branch("dispatches d", "d", "true", &conditions), params);
+            return (branch(ALL, "d", "true", &conditions), params);
         }
         let mut branches = Vec::new();
         for state in self.states.iter().filter_map(|state| DispatchState::try_from(*state).ok()) {
@@ -119,31 +120,27 @@ impl Filter {
 
     fn of_state(&self, state: DispatchState, conditions: &str) -> String {
         let in_saga = |state: InstanceState| {
-            let condition = format!("s.dispatch_id = d.dispatch_id AND s.state = '{}'", state.name());
+            let condition = format!("i.dispatch_id = d.dispatch_id AND i.state = '{}'", state.name());
             // An order or a customer has few dispatches, a state may have most of them. CROSS JOIN keeps
             // SQLite to this order; PostgreSQL knows better by its statistics.
             if self.order_id.is_empty() && self.customer_id.is_empty() {
-                branch("saga_instances s CROSS JOIN dispatches d", "s", &condition, conditions)
+                branch("saga_instances i CROSS JOIN dispatches d", "i", &condition, conditions)
             } else {
-                branch("dispatches d CROSS JOIN saga_instances s", "d", &condition, conditions)
+                branch("dispatches d CROSS JOIN saga_instances i", "d", &condition, conditions)
             }
         };
         match state {
             // `saga_started_at` lags behind; what it rules out is ruled out, and the index is short.
-            DispatchState::Accepted => branch(
-                "dispatches d",
-                "d",
-                "d.saga_started_at IS NULL AND NOT EXISTS \
-                 (SELECT 1 FROM saga_instances s WHERE s.dispatch_id = d.dispatch_id)",
-                conditions,
-            ),
+            DispatchState::Accepted => {
+                branch(ALL, "d", "d.saga_started_at IS NULL AND i.dispatch_id IS NULL", conditions)
+            }
             DispatchState::InProgress => in_saga(InstanceState::Running),
             DispatchState::Completed => in_saga(InstanceState::Completed),
             DispatchState::Compensating => in_saga(InstanceState::Compensating),
             DispatchState::Cancelled => in_saga(InstanceState::Compensated),
             DispatchState::Stuck => in_saga(InstanceState::Stuck),
             // Refused where the filters are parsed.
-            DispatchState::Unspecified => branch("dispatches d", "d", "false", conditions),
+            DispatchState::Unspecified => branch(ALL, "d", "false", conditions),
         }
     }
 }
@@ -151,7 +148,7 @@ impl Filter {
 fn branch(tables: &str, leader: &str, condition: &str, conditions: &str) -> String {
     let id = format!("{leader}.dispatch_id");
     let conditions = conditions.replace("{id}", &id);
-    let columns = row::COLUMNS;
+    let columns = found::columns();
     format!("SELECT {columns} FROM {tables} WHERE {condition}{conditions} ORDER BY {id} DESC LIMIT $1")
 }
 

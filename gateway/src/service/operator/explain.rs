@@ -9,13 +9,13 @@ use waybill_saga::{
     explain::{Explanation, explain},
     operate::{self, Answer, Verb},
     pause::Scope,
-    read,
 };
 
 use self::findings::Findings;
 use super::Operator;
 use crate::{
     edge::Call,
+    found::Found,
     request::MAX_ID,
     row::{Key, Row},
     status, time,
@@ -28,7 +28,7 @@ pub(super) async fn handle(
     request: v1::ExplainDispatchRequest,
 ) -> Result<v1::Explanation, Status> {
     let service = &operator.service;
-    let row = service.row(call, &parse(request)?).await?;
+    let Found { row, .. } = service.find(call, &parse(request)?).await?;
     call.span.record("dispatch_id", row.dispatch_id.as_str());
     let failed = |error| status::read_failed(&error);
     let instance = operate::instance(&service.store, &row.dispatch_id).await.map_err(failed)?;
@@ -40,7 +40,7 @@ pub(super) async fn handle(
         let dispatch = service.whole(row, view.as_ref()).await?;
         return Ok(v1::Explanation { dispatch: Some(dispatch), standing, ..v1::Explanation::default() });
     };
-    let history = read::history(&service.store, &row.dispatch_id, 0).await.map_err(failed)?;
+    let history = service.history(&row.dispatch_id, 0).await?;
     let explained = explain(definition, &instance, &history);
     let findings = if instance.state.is_end() {
         Findings::default()

@@ -6,7 +6,7 @@ use waybill_proto::v1;
 use waybill_saga::operate::{Intervention, Operate, Refusal, Verb};
 
 use super::{Operator, check_why};
-use crate::{edge::Call, request::MAX_ID, row::Key, status, violations::Violations};
+use crate::{edge::Call, found::Found, request::MAX_ID, row::Key, status, violations::Violations};
 
 /// What is asked for, not checked yet.
 pub(super) struct Order {
@@ -22,7 +22,8 @@ pub(super) async fn handle(operator: &Operator, call: &Call, order: Order) -> Re
     let Operator { service, definitions, .. } = operator;
     let (dispatch_id, intervention) = check(order)?;
     call.span.record("dispatch_id", dispatch_id.as_str());
-    let row = service.row(call, &Key::Dispatch(dispatch_id.clone())).await?;
+    let key = Key::Dispatch(dispatch_id.clone());
+    service.find(call, &key).await?;
     let verb = intervention.verb.name();
     let operate = Operate {
         definitions: definitions.clone(),
@@ -40,7 +41,7 @@ pub(super) async fn handle(operator: &Operator, call: &Call, order: Order) -> Re
         Some(Err(Refusal::State(why))) => return Err(status::does_not_fit(verb, &dispatch_id, &why)),
         None => return Err(status::does_not_fit(verb, &dispatch_id, "its saga has not begun")),
     }
-    let instance = service.instance(&dispatch_id).await?;
+    let Found { row, instance } = service.find(call, &key).await?;
     service.whole(row, instance.as_ref()).await
 }
 
