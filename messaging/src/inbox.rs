@@ -40,8 +40,8 @@ pub(crate) async fn handled(
     rows.iter().map(|row| read(row).map_err(|e| classify(&e))).collect()
 }
 
-/// Records messages as handled, before the commit. [`StoreError::Conflict`] comes of it when one of them has been
-/// recorded before, or another transaction is at it: then all of this must not happen.
+/// Records messages as handled, before the commit. [`StoreError::Conflict`] or [`StoreError::Taken`] comes of it when
+/// one of them has been recorded before, or another transaction is at it: then all of this must not happen.
 pub(crate) fn record<'a>(
     tx: &Tx,
     consumer: &str,
@@ -64,22 +64,23 @@ pub async fn forget(tx: &Tx, consumer: &str, message_id: &str) -> Result<(), Sto
 }
 
 /// Writes to the slot that was open when the transaction began, and writes nothing when it is not open any
-/// more, or what any slot has already. `slots.open` waits for all who write to the slot before it opens another;
-/// so while the slot is open, what is seen is all that other slots will ever have, and this slot's key keeps a
-/// message from being recorded twice. That both checks see the latest state rests on PostgreSQL taking a
-/// statement's table locks before its snapshot.
+/// more, or what another slot has already; what this slot has already, its key refuses. `slots.open` waits for all who
+/// write to the slot before it opens another; so while the slot is open, what is seen is all that other slots will ever
+/// have. That this check sees the latest state rests on PostgreSQL taking a statement's table locks before its
+/// snapshot.
 fn insert(tx: &Tx) -> String {
     let slot = tx.inbox_slot();
     let table = Slotted::Inbox.table(tx.backend(), slot);
-    let still_open = if table == Slotted::Inbox.name() {
+    let new = if table == Slotted::Inbox.name() {
         "true".to_owned()
     } else {
-        format!("(SELECT slot FROM slots WHERE name = 'inbox' AND state = 'OPEN') = {slot}")
+        format!(
+            "(SELECT slot FROM slots WHERE name = 'inbox' AND state = 'OPEN') = {slot} AND NOT EXISTS \
+             (SELECT 1 FROM inbox i WHERE i.consumer = $1 AND i.message_id = v.id AND i.slot <> {slot})"
+        )
     };
     format!(
         "INSERT INTO {table} (consumer, message_id, received_at, reply_type, reply_body) \
-         SELECT $1, id, $2, reply_type, reply_body FROM v WHERE {still_open} \
-         AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.consumer = $1 AND i.message_id = v.id) \
-         ON CONFLICT DO NOTHING"
+         SELECT $1, id, $2, reply_type, reply_body FROM v WHERE {new}"
     )
 }
