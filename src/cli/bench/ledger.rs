@@ -79,6 +79,8 @@ pub(super) struct Books {
     pub(super) tally: Tally,
     /// By dispatch id, which is the order of acceptance.
     pub(super) open: BTreeMap<String, Open>,
+    /// Those of them that nobody watches yet; `None` where ends are listed.
+    pub(super) to_watch: Option<Vec<String>>,
     pub(super) lost: Vec<Lost>,
     pub(super) doubtful: Vec<Doubtful>,
     /// How cancel requests were answered, by dispatch id.
@@ -105,6 +107,7 @@ impl Ledger {
         let books = Books {
             tally,
             open: BTreeMap::new(),
+            to_watch: None,
             lost: Vec::new(),
             doubtful: Vec::new(),
             cancels: HashMap::new(),
@@ -163,6 +166,9 @@ impl Books {
         let (place, left) = if until_end { (Some(place), None) } else { (None, Some(place)) };
         let open = Open { ticket, outcome, message_id: request.message_id, accepted: now, place };
         let dispatch_id = receipt.dispatch_id;
+        if let Some(to_watch) = &mut self.to_watch {
+            to_watch.push(dispatch_id.clone());
+        }
         self.open.insert(dispatch_id.clone(), open);
         match outcome {
             Outcome::Cancelled => Next::Cancel { dispatch_id, place: left },

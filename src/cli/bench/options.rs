@@ -32,6 +32,15 @@ pub(super) enum Until {
     Ended,
 }
 
+/// How the end of a dispatch is learnt of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Ends {
+    /// `ListDispatches`, hundreds at a time
+    Listed,
+    /// `WatchDispatch` for each, as by a client who waits for it
+    Watched,
+}
+
 /// Measures a server under load, and verifies that every accepted dispatch ends as it should
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -64,6 +73,9 @@ them, to the microsecond, at the beginning of the transactions that commit them.
 time that the commit and the receipt took, too short by the time that the commit of the end took, and off by what \
 the clocks of the servers differ by; it is never longer than until the look that saw the end. With --until ended, \
 a place is free only after such a look: throughput at few in flight is then bounded by --poll.
+
+With --ends watched every dispatch is watched (WatchDispatch) from its receipt on, as by a client who waits for it. The \
+latency of an end is then what that client sees, by its own clock alone, and the server pays for the watching.
 
 Rates count what happened from the end of the warm-up until the last of it, the ends that came after the load \
 included. Counts include the warm-up; latencies are of requests that were due after it.
@@ -111,6 +123,9 @@ pub(crate) struct Args {
     /// Who orders what is `refused-by-order`
     #[arg(long, value_name = "ID")]
     blocked_customer: Option<String>,
+    /// How ends are learnt of
+    #[arg(long, value_enum, default_value = "listed")]
+    ends: Ends,
     /// Time between two looks for ends [default: 50ms, with --until ended 10ms]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     poll: Option<Duration>,
@@ -153,6 +168,7 @@ pub(crate) struct Plan {
     pub(super) connections: usize,
     pub(super) streaming: bool,
     pub(super) requests: Requests,
+    pub(super) ends: Ends,
     pub(super) poll: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) json: Option<PathBuf>,
@@ -187,6 +203,7 @@ impl Args {
                 refused_destination: self.refused_destination,
                 blocked_customer: self.blocked_customer,
             },
+            ends: self.ends,
             poll: self.poll.unwrap_or(poll),
             drain_timeout: self.drain_timeout,
             json: self.json,
@@ -208,6 +225,11 @@ impl Args {
         }
         if self.poll.is_some_and(|poll| poll < Duration::from_millis(1)) {
             return Err(Failure::usage("--poll must be 1ms or longer"));
+        }
+        if self.poll.is_some() && self.ends == Ends::Watched {
+            return Err(Failure::usage(
+                "--poll is for ends that are listed; with --ends watched nothing is polled",
+            ));
         }
         if self.plot.as_deref().is_some_and(|path| Format::of(path).is_none()) {
             return Err(Failure::usage("--plot: name a file that ends in .svg or .png"));
@@ -267,6 +289,7 @@ mod tests {
             ("--in-flight 0", "0 is not in 1.."),
             ("--connections 0", "0 is not in 1.."),
             ("--poll 0s", "--poll must be 1ms or longer"),
+            ("--ends watched --poll 5ms", "nothing is polled"),
             ("--mix completed=50,lost=50", "`lost` is no outcome"),
             ("--mix refused-by-order=1", "--blocked-customer has to name"),
             ("--plot curve.gif", "ends in .svg or .png"),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tonic::Code;
 
 use super::{
-    options::{Plan, Until},
+    options::{Ends, Plan, Until},
     schedule::Limit,
     tally::{Tally, Wrong},
 };
@@ -91,6 +91,13 @@ fn until(plan: &Plan) -> &'static str {
     }
 }
 
+fn ends(plan: &Plan) -> &'static str {
+    match plan.ends {
+        Ends::Listed => "listed",
+        Ends::Watched => "watched",
+    }
+}
+
 fn table(tally: &Tally) -> String {
     let mut table = out::table(&["Latency", "p50", "p90", "p99", "p99.9", "max"]);
     for (name, _, latency) in latencies(tally) {
@@ -142,6 +149,7 @@ fn settings(plan: &Plan) -> Value {
         "rate": plan.rate,
         "in_flight": plan.in_flight,
         "until": until(plan),
+        "ends": ends(plan),
         "connections": plan.connections,
         "mix": plan.requests.mix.to_string(),
         "requests": requests,

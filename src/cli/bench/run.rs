@@ -87,6 +87,7 @@ impl Bench {
             args: self.client.clone(),
             client: client.clone(),
             ledger: Arc::clone(ledger),
+            ends: self.plan.ends,
             poll: self.plan.poll,
         };
         tokio::spawn(watcher.run(done.clone()));

@@ -1,19 +1,23 @@
 //! Learns which dispatches have ended, at little cost to the server: one `ListDispatches` of what has ended,
-//! newest first, answers for hundreds at a time, where a watch each would cost several queries each. What a
-//! list does not bring up, because others fill it, is asked for one by one, a few a second.
+//! newest first, answers for hundreds at a time. Or as a client would who waits for it: by a `WatchDispatch` each. What
+//! a list does not bring up, because others fill it, or a watch, because it broke, is asked for one by one, a few a
+//! second.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use waybill_proto::v1::{
     Dispatch, DispatchState, GetDispatchRequest, ListDispatchesRequest, get_dispatch_request::Key,
 };
 
-use super::ledger::Ledger;
-use crate::cli::client::{ClientArgs, Gateway};
+use super::{ledger::Ledger, options::Ends};
+use crate::cli::{
+    client::{ClientArgs, Gateway},
+    follow::follow,
+};
 
 /// A page is about as long as what is open, within these.
 const SHORTEST_PAGE: usize = 16;
@@ -31,13 +35,57 @@ pub(super) struct Watcher {
     pub(super) args: ClientArgs,
     pub(super) client: Gateway,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) ends: Ends,
     pub(super) poll: Duration,
 }
 
 impl Watcher {
+    /// Takes note of ends until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        match self.ends {
+            Ends::Listed => self.list(stop).await,
+            Ends::Watched => Arc::new(self).watch(stop).await,
+        }
+    }
+
+    /// Watches each dispatch from its receipt on.
+    async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        self.ledger.books().to_watch = Some(Vec::new());
+        let mut watches = JoinSet::new();
+        let mut asking = tokio::time::interval(BETWEEN);
+        let mut after = String::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.ledger.news.notified() => {
+                    let to_watch = self.ledger.books().to_watch.as_mut().map(std::mem::take);
+                    for id in to_watch.unwrap_or_default() {
+                        watches.spawn(Arc::clone(&self).watch_one(id));
+                    }
+                }
+                Some(_) = watches.join_next(), if !watches.is_empty() => {}
+                _ = asking.tick() => after = self.ask(&after).await,
+            }
+            if self.ledger.books().open.is_empty() {
+                self.ledger.quiet.notify_one();
+            }
+        }
+    }
+
+    async fn watch_one(self: Arc<Self>, dispatch_id: String) {
+        // Where it fails, the dispatch is asked for by name.
+        let Ok(end) = follow(&self.args, self.client.clone(), &dispatch_id, 0, |_| Ok(())).await else {
+            return;
+        };
+        // The end is not dated beside its beginning: what counts is when it is seen.
+        let dispatch = Dispatch { dispatch_id, state: end.state, reason: end.reason, ..Dispatch::default() };
+        let now = self.ledger.now();
+        self.ledger.books().seen(&dispatch, now);
+    }
+
     /// Looks again and again until `stop`. After an error the next look is the cure; the last one is
     /// reported with what never showed.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    async fn list(self, stop: CancellationToken) {
         let mut asked = Instant::now();
         let mut after = String::new();
         while stop.run_until_cancelled(self.next_look()).await.is_some() {

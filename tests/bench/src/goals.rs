@@ -71,8 +71,12 @@ pub(crate) fn of(site: &Site, book: &Book) -> Vec<Goal> {
 }
 
 fn memory(book: &Book) -> [Goal; 2] {
-    let waybill =
-        |subject| matches!(subject, Subject::Sagas { .. } | Subject::Defaults | Subject::Accepts { .. });
+    let waybill = |subject| {
+        matches!(
+            subject,
+            Subject::Sagas { .. } | Subject::Watched | Subject::Defaults | Subject::Accepts { .. }
+        )
+    };
     let goal = |what: &str, most, metric| Goal {
         what: what.to_owned(),
         wanted: Wanted::AtMost(most),

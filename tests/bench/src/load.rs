@@ -30,6 +30,8 @@ pub(crate) struct Load {
     pub(crate) connections: u16,
     pub(crate) streaming: bool,
     pub(crate) until: Until,
+    /// Each end is watched for, and not listed with others.
+    pub(crate) watched: bool,
     /// Requests a second, whatever becomes of them; else as many as find a place.
     pub(crate) rate: Option<u32>,
     pub(crate) amount: Amount,
@@ -53,7 +55,16 @@ impl Load {
     /// Calls over two connections, for as long as the settings say.
     pub(crate) fn new(site: &Site, endpoint: String, in_flight: u32, until: Until) -> Self {
         let amount = Amount::Time { warm_up: site.settings.warm_up(), time: site.settings.time() };
-        Self { endpoint, in_flight, connections: 2, streaming: false, until, rate: None, amount }
+        Self {
+            endpoint,
+            in_flight,
+            connections: 2,
+            streaming: false,
+            until,
+            watched: false,
+            rate: None,
+            amount,
+        }
     }
 
     /// Runs it to its end. Errors: it could not be run; what it found is in [`Measured::wrong`].
@@ -86,6 +97,9 @@ impl Load {
         }
         if self.streaming {
             flags.push("--streaming".to_owned());
+        }
+        if self.watched {
+            flags.push("--ends=watched".to_owned());
         }
         flags.push(match self.until {
             Until::Ended => "--until=ended".to_owned(),
@@ -122,7 +136,8 @@ mod tests {
 
     fn load(until: Until) -> Load {
         let (endpoint, amount) = (String::new(), Amount::Requests(9));
-        Load { endpoint, in_flight: 1, connections: 1, streaming: false, until, rate: None, amount }
+        let (streaming, watched) = (false, false);
+        Load { endpoint, in_flight: 1, connections: 1, streaming, until, watched, rate: None, amount }
     }
 
     #[test]

@@ -59,6 +59,7 @@ fn subjects(site: &Site) -> Vec<Subject> {
         }
     }
     if wants(Part::Sagas) {
+        subjects.extend(site.packs.then_some(Subject::Watched));
         subjects.push(Subject::Defaults);
     }
     subjects
@@ -77,7 +78,9 @@ async fn measure(site: &Site, subject: Subject, round: u32, book: &mut Book) -> 
         }
         Subject::Reference => return reference(site, subject, round, book).await,
         Subject::ReferenceAccepts => return reference_accepts(site, subject, round, book).await,
-        Subject::Sagas { .. } | Subject::Defaults => return sagas(site, subject, round, book).await,
+        Subject::Sagas { .. } | Subject::Watched | Subject::Defaults => {
+            return sagas(site, subject, round, book).await;
+        }
         Subject::Accepts { database, way } => return accepts(site, (database, way), round, book).await,
     }
     Ok(Vec::new())
@@ -144,7 +147,10 @@ async fn sagas(site: &Site, subject: Subject, round: u32, book: &mut Book) -> Re
     }
     let mut problems = Vec::new();
     for load in &site.settings.loads {
-        let load = Load::new(site, running.endpoint(0), *load, Until::Ended);
+        let load = Load {
+            watched: subject == Subject::Watched,
+            ..Load::new(site, running.endpoint(0), *load, Until::Ended)
+        };
         let measured = running.measure(site, &load, (subject, round), book).await?;
         problems.extend(measured.wrong.map(|wrong| format!("{subject}: {wrong}")));
     }
@@ -155,10 +161,14 @@ async fn sagas(site: &Site, subject: Subject, round: u32, book: &mut Book) -> Re
 
 /// The steps of the reference path, or everything as it is by default.
 fn setup<'a>(site: &Site, subject: Subject) -> Setup<'a> {
-    let Subject::Sagas { database, packed } = subject else {
-        return Setup::new(site, Kind::Postgres, "defaults");
+    let (database, packed, name) = match subject {
+        Subject::Sagas { database, packed } => {
+            (database, packed, format!("{database:?}-{packed}").to_lowercase())
+        }
+        Subject::Watched => (Kind::Postgres, true, "watched".to_owned()),
+        _ => return Setup::new(site, Kind::Postgres, "defaults"),
     };
-    let setup = Setup::new(site, database, &format!("{database:?}-{packed}").to_lowercase());
+    let setup = Setup::new(site, database, &name);
     let setup = setup.set("WAYBILL_SAGA_BEGIN_VERSION", "1");
     if site.packs && !packed { setup.set("WAYBILL_RELAY_PACK", "1") } else { setup }
 }

@@ -29,7 +29,7 @@ pub(crate) fn page(site: &Site, book: &Book, problems: Vec<String>, machine: &st
 }
 
 fn is_saga(subject: Subject) -> bool {
-    matches!(subject, Subject::Reference | Subject::Sagas { .. } | Subject::Defaults)
+    matches!(subject, Subject::Reference | Subject::Sagas { .. } | Subject::Watched | Subject::Defaults)
 }
 
 fn is_accept(subject: Subject) -> bool {
@@ -89,7 +89,8 @@ fn sagas(book: &Book) -> Section {
     Section {
         title: "From request to end",
         text: "The reference path (`tests/bench/src/reference.rs` says what it is and lacks) and Waybill with version 1 \
-               of the saga, four steps, are asked by the same load generator, `waybill bench --until ended`. \"Defaults\" \
+               of the saga, four steps, are asked by the same load generator, `waybill bench --until ended`, which \
+               lists ends, hundreds at a time; \"each watched\" has a `WatchDispatch` for each. \"Defaults\" \
                is Waybill as it comes, with a saga of five steps."
             .to_owned(),
         columns: columns(&["sagas/s", "p50, ms", "p99, ms", "× reference"]),

@@ -44,6 +44,8 @@ pub(crate) enum Subject {
     ReferenceAccepts,
     /// Waybill to the end of the saga, with the steps of the reference path.
     Sagas { database: Kind, packed: bool },
+    /// The same on PostgreSQL with packs, by clients of whom each watches its dispatch.
+    Watched,
     /// The same with every setting at its default, and so with the newest saga.
     Defaults,
     /// Waybill's gateway alone.
@@ -61,6 +63,7 @@ impl fmt::Display for Subject {
             Self::ReferenceAccepts => f.write_str("reference path, accepts only"),
             Self::Sagas { database, packed: false } => write!(f, "Waybill, {database}, packing off"),
             Self::Sagas { database, packed: true } => write!(f, "Waybill, {database}, packing on"),
+            Self::Watched => f.write_str("Waybill, PostgreSQL, packing on, each watched"),
             Self::Defaults => f.write_str("Waybill, PostgreSQL, defaults"),
             Self::Accepts { database, way: Way::Streaming } => {
                 write!(f, "Waybill, {database}, streaming accepts only")
