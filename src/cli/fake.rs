@@ -8,7 +8,10 @@ use std::{
 };
 
 use prost_types::Timestamp;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -37,6 +40,10 @@ struct State {
     /// Requests by message id, with how often each was seen.
     seen: HashMap<String, usize>,
     watches: usize,
+    /// What has ended stays open until a dispatch is asked for by name, or its watcher has left.
+    holds: bool,
+    /// Watches whose watcher has left.
+    left: usize,
     /// Calls are never answered.
     silent: bool,
     /// Whoever asks for a dispatch by name learns that it has ended; no list shows it.
@@ -47,12 +54,16 @@ struct State {
 
 /// The gateway; clones share what it has seen.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fake(Arc<Mutex<State>>);
+pub(super) struct Fake(Arc<Mutex<State>>, Arc<Notify>);
 
 impl Fake {
+    fn new(state: State) -> Self {
+        Self(Arc::new(Mutex::new(state)), Arc::default())
+    }
+
     /// Breaks this many streams before one holds.
     pub(super) fn breaking(breaks: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { breaks, ..State::default() })))
+        Self::new(State { breaks, ..State::default() })
     }
 
     /// Every dispatch has ended as soon as it is asked for.
@@ -69,7 +80,12 @@ impl Fake {
 
     /// Takes calls, and never answers.
     pub(super) fn silent() -> Self {
-        Self(Arc::new(Mutex::new(State { silent: true, ..State::default() })))
+        Self::new(State { silent: true, ..State::default() })
+    }
+
+    /// A watch is open after its end until a dispatch is asked for by name.
+    pub(super) fn holding_watches() -> Self {
+        Self::new(State { holds: true, ..State::default() })
     }
 
     /// Serves on a free port until the test ends, and returns the address.
@@ -87,6 +103,11 @@ impl Fake {
 
     pub(super) fn watches(&self) -> usize {
         self.0.lock().unwrap().watches
+    }
+
+    /// Watches that their watchers have left.
+    pub(super) fn left(&self) -> usize {
+        self.0.lock().unwrap().left
     }
 
     fn take_break(&self) -> bool {
@@ -179,9 +200,27 @@ impl DispatchGateway for Fake {
 
     async fn watch_dispatch(&self, request: Request<WatchDispatchRequest>) -> Sent<DispatchTransition> {
         let WatchDispatchRequest { dispatch_id, after_version } = request.into_inner();
-        self.0.lock().unwrap().watches += 1;
+        let holds = {
+            let mut state = self.0.lock().unwrap();
+            state.watches += 1;
+            state.holds
+        };
         let (sender, receiver) = mpsc::channel(8);
         let rest = history(&dispatch_id).into_iter().filter(|transition| transition.version > after_version);
+        if holds {
+            let fake = self.clone();
+            for transition in rest {
+                let _ = sender.send(Ok(transition)).await;
+            }
+            tokio::spawn(async move {
+                tokio::select! {
+                    biased;
+                    () = sender.closed() => fake.0.lock().unwrap().left += 1,
+                    () = fake.1.notified() => {}
+                }
+            });
+            return Ok(Response::new(ReceiverStream::new(receiver)));
+        }
         // One transition a stream: every watch is broken off and resumed.
         for transition in rest.take(1) {
             let _ = sender.send(Ok(transition)).await;
@@ -190,6 +229,7 @@ impl DispatchGateway for Fake {
     }
 
     async fn get_dispatch(&self, request: Request<GetDispatchRequest>) -> Result<Response<Dispatch>, Status> {
+        self.1.notify_one();
         let message_id = match request.into_inner().key {
             Some(Key::MessageId(id)) => id,
             Some(Key::DispatchId(id)) => id.trim_start_matches("d-").to_owned(),

@@ -54,7 +54,9 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Reads one stream to the end state, or to its own end.
+    /// Reads one stream to its end, also beyond the end state: a stream that is left before the server has ended it is
+    /// cancelled, and after a thousand of those the HTTP/2 library takes the server for a hostile one and closes the
+    /// connection, with all that is under way there.
     async fn stream(
         &mut self,
         seen: &mut impl FnMut(&DispatchTransition) -> Result<(), Failure>,
@@ -81,17 +83,26 @@ impl Watch<'_> {
         transitions: &mut Streaming<DispatchTransition>,
         seen: &mut impl FnMut(&DispatchTransition) -> Result<(), Failure>,
     ) -> Result<Option<DispatchTransition>, Break> {
-        while let Some(transition) = transitions.message().await? {
+        let mut end = None;
+        loop {
+            let transition = match transitions.message().await {
+                Ok(Some(transition)) => transition,
+                Ok(None) => break,
+                // All that was still to come is the end of the stream.
+                Err(_) if end.is_some() => break,
+                Err(status) => return Err(status.into()),
+            };
             if transition.version <= self.version {
                 continue;
             }
             self.version = transition.version;
             seen(&transition)?;
-            if state::is_end(transition.state()) && self.is_last(&transition).await? {
-                return Ok(Some(transition));
-            }
+            end = state::is_end(transition.state()).then_some(transition);
         }
-        Ok(None)
+        match end {
+            Some(end) if self.is_last(&end).await? => Ok(Some(end)),
+            _ => Ok(None),
+        }
     }
 
     /// Whether nothing follows. Out of STUCK an operator may have led the dispatch since then.

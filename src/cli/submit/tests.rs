@@ -4,6 +4,7 @@
 use std::{io::Write as _, path::Path};
 
 use clap::Parser as _;
+use waybill_proto::v1::{DispatchState, GetDispatchRequest};
 
 use super::{Args, board::Board, session::Session, source, tally::Tally};
 use crate::cli::{Cli, Client, Command, Failure, client::ClientArgs, fake::Fake, follow::follow};
@@ -89,6 +90,29 @@ async fn a_watch_resumes_after_the_last_version_seen() {
     });
     assert_eq!(end.await.unwrap().version, 3);
     assert_eq!(versions, [1, 2, 3]);
+}
+
+/// Left before it has ended it would be cancelled, and a connection bears a thousand of those.
+#[tokio::test]
+async fn a_watch_is_read_until_the_server_ends_it() {
+    let fake = Fake::holding_watches();
+    let args = connection(&fake.serve().await, "10s");
+    let client = args.connect().await.unwrap();
+    let (seen, end) = tokio::sync::oneshot::channel();
+    let mut seen = Some(seen);
+    let watching = follow(&args, client.clone(), "d-1", 0, |transition| {
+        if transition.state() == DispatchState::Completed {
+            seen.take().unwrap().send(()).unwrap();
+        }
+        Ok(())
+    });
+    // On the same connection, and so after the stream was reset if it was.
+    let asking = async {
+        end.await.unwrap();
+        client.clone().get_dispatch(GetDispatchRequest::default()).await.unwrap_err()
+    };
+    let (watched, _) = tokio::join!(watching, asking);
+    assert_eq!((watched.unwrap().version, fake.left()), (3, 0));
 }
 
 async fn failure(words: &[&str]) -> Failure {
