@@ -75,6 +75,9 @@ pub(crate) fn read(row: &QueryResult) -> Result<Found, StoreError> {
     Ok(Found { row: row::read(row)?, instance: read::view(row, row::WIDTH)? })
 }
 
+/// Of the dispatches of an order the live one, and the others: each half has an index of its own.
+pub(crate) const HALVES: [&str; 2] = ["d.superseded_at IS NULL", "d.superseded_at IS NOT NULL"];
+
 /// Every dispatch, with its saga where that has begun.
 pub(crate) const ALL: &str = "dispatches d LEFT JOIN saga_instances i ON i.dispatch_id = d.dispatch_id";
 
@@ -100,13 +103,16 @@ async fn of_order(store: &Store, order_id: &str, owner: Option<&str>) -> Result<
         params.push(owner.into());
         is_theirs = "AND d.client = $2 ";
     }
-    let sql = format!(
-        "SELECT {} FROM {ALL} WHERE d.order_id = $1 {is_theirs}\
-         ORDER BY d.superseded_at IS NULL DESC, d.dispatch_id DESC LIMIT 1",
-        columns()
-    );
-    let rows = store.query(&sql, params).await?;
-    rows.first().map(read).transpose()
+    for half in HALVES {
+        let sql = format!(
+            "SELECT {} FROM {ALL} WHERE d.order_id = $1 AND {half} {is_theirs}ORDER BY d.dispatch_id DESC LIMIT 1",
+            columns()
+        );
+        if let Some(row) = store.query(&sql, params.clone()).await?.first() {
+            return read(row).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 async fn histories(store: Store, asked: Vec<(String, u64)>) -> Result<Vec<Vec<TransitionView>>, StoreError> {

@@ -18,6 +18,7 @@ mod m0009_operator;
 mod m0010_dead_letter_desk;
 mod m0011_client;
 mod m0012_room_for_updates;
+mod m0013_superseded_orders;
 mod plain;
 #[cfg(test)]
 mod tests;
@@ -66,6 +67,7 @@ fn all() -> Vec<Box<dyn MigrationTrait>> {
         Plain::boxed("m0010_dead_letter_desk", m0010_dead_letter_desk::STATEMENTS),
         Plain::boxed("m0011_client", m0011_client::STATEMENTS),
         Box::new(m0012_room_for_updates::Migration),
+        Plain::boxed("m0013_superseded_orders", m0013_superseded_orders::STATEMENTS),
     ]
 }
 

@@ -98,7 +98,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
     row("gateway.max_message_bytes", "WAYBILL_GATEWAY_MAX_MESSAGE_BYTES", "65536", count(1_024, 16_777_216),
         "Largest gRPC request, in bytes"),
     row("gateway.max_streams", "WAYBILL_GATEWAY_MAX_STREAMS", "1024", count(1, 1_000_000),
-        "Concurrent HTTP/2 streams per connection"),
+        "HTTP/2 streams of one connection at the same time; calls of all connections, and as many streams, past which they are \
+         answered RESOURCE_EXHAUSTED"),
 
     row("auth.clients_file", "WAYBILL_AUTH_CLIENTS_FILE", "", Kind::File,
         "TOML file of the clients that are known by name, with their credentials and scopes"),

@@ -14,11 +14,13 @@ use waybill_test_support::{TestDatabase, on_both_databases};
 use crate::{
     callers::{Bearer, Gateway, Operator, by_dispatch, client, of, with_token},
     rig::{Rig, order},
+    saga,
 };
 
 on_both_databases!(
     the_dispatch_says_who_asked_for_it,
     a_client_bound_to_its_own_finds_nothing_of_others_by_any_method,
+    a_client_bound_to_its_own_finds_by_order_what_another_has_superseded,
     a_taken_id_says_nothing_of_its_dispatch_to_a_bound_client,
     an_operator_acts_under_the_name_that_is_known,
 );
@@ -163,6 +165,23 @@ async fn a_client_bound_to_its_own_finds_nothing_of_others_by_any_method(databas
     assert_eq!(listed(&mut other, by_state).await, ["o-2"]);
     let by_customer = v1::ListDispatchesRequest { customer_id: "c-1".into(), ..everything };
     assert_eq!(listed(&mut other, by_customer).await, ["o-2"]);
+    rig.end().await;
+}
+
+async fn a_client_bound_to_its_own_finds_by_order_what_another_has_superseded(database: TestDatabase) {
+    let rig = Rig::guarded(database, of(bound())).await;
+    let (mut one, _) = with_token(&rig, Some("one")).await;
+    let (mut other, _) = with_token(&rig, Some("other")).await;
+    let (mut all, _) = with_token(&rig, Some("all")).await;
+    let first = one.request_dispatch(order("1")).await.unwrap().into_inner().dispatch_id;
+    saga::stands(&rig.database, &first, "COMPENSATED", "COMPENSATED,REFUSED,PENDING,PENDING", 3).await;
+    let again = v1::DispatchRequested { message_id: "m-1-again".to_owned(), ..order("1") };
+    let second = other.request_dispatch(again).await.unwrap().into_inner().dispatch_id;
+    let by_order = v1::GetDispatchRequest { key: Some(Key::OrderId("o-1".into())) };
+    for (client, expected) in [(&mut one, &first), (&mut other, &second), (&mut all, &second)] {
+        let found = client.get_dispatch(by_order.clone()).await.unwrap().into_inner();
+        assert_eq!(&found.dispatch_id, expected);
+    }
     rig.end().await;
 }
 

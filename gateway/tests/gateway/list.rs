@@ -14,6 +14,7 @@ use crate::{
 on_both_databases!(
     pages_cover_everything_once_newest_first,
     every_filter_selects_what_it_names,
+    of_one_order_the_live_dispatch_is_listed_with_those_before_it,
     a_window_includes_its_beginning_and_not_its_end,
     a_token_is_good_for_its_own_filters_only,
     sizes_out_of_range_are_refused,
@@ -93,6 +94,31 @@ async fn every_filter_selects_what_it_names(database: TestDatabase) {
     let by_order = ListDispatchesRequest { order_id: "o-2".to_owned(), ..Default::default() };
     assert_eq!(selected(by_order.clone()).await, [2]);
     assert_eq!(selected(ListDispatchesRequest { states: vec![1], ..by_order }).await, [0_usize; 0]);
+    rig.end().await;
+}
+
+async fn of_one_order_the_live_dispatch_is_listed_with_those_before_it(database: TestDatabase) {
+    let rig = Rig::new(database).await;
+    rig.accepted("2").await;
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        let wire = v1::DispatchRequested { message_id: format!("m-1-{n}"), ..order("1") };
+        ids.push(rig.request(wire).await.unwrap().dispatch_id);
+        if n < 2 {
+            saga::stands(&rig.database, &ids[n], "COMPENSATED", "COMPENSATED,REFUSED,PENDING,PENDING", 3)
+                .await;
+        }
+    }
+    let of_order = ListDispatchesRequest { order_id: "o-1".to_owned(), ..Default::default() };
+    let of_state = |state: i32| ListDispatchesRequest { states: vec![state], ..of_order.clone() };
+    let selected = async |request| selected(&rig, &ids, request).await;
+    assert_eq!(selected(of_order.clone()).await, [2, 1, 0]);
+    assert_eq!(selected(of_state(DispatchState::Accepted.into())).await, [2]);
+    assert_eq!(selected(of_state(DispatchState::Cancelled.into())).await, [1, 0]);
+    // The pages, too, go from one to the other.
+    let first = list(&rig, ListDispatchesRequest { page_size: 2, ..of_order.clone() }).await.unwrap();
+    let rest = ListDispatchesRequest { page_token: first.next_page_token, ..of_order };
+    assert_eq!((first.dispatches.len(), selected(rest).await), (2, vec![0]));
     rig.end().await;
 }
 

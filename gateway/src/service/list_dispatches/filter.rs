@@ -1,7 +1,8 @@
 //! What a list is asked for, and the statement that finds it along an index.
 //!
 //! Every state is a branch of its own, each in the order of its index and cut at the size of the page:
-//! a few stuck dispatches among millions of completed ones cost what a few cost.
+//! a few stuck dispatches among millions of completed ones cost what a few cost. Of one order the live
+//! dispatch and those before it are branches too.
 
 use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
@@ -12,7 +13,7 @@ use waybill_proto::v1::{self, DispatchState};
 use waybill_saga::InstanceState;
 
 use crate::{
-    found::{self, ALL},
+    found::{self, ALL, HALVES},
     id,
     request::MAX_ID,
     time,
@@ -73,16 +74,27 @@ impl Filter {
     pub(super) fn statement(&self, before: Option<&str>, most: usize) -> (String, Vec<Value>) {
         let mut params = vec![Value::from(i64::try_from(most).unwrap_or(i64::MAX))];
         let conditions = self.conditions(before, &mut params);
-        if self.states.is_empty() {
-            return (branch(ALL, "d", "true", &conditions), params);
-        }
         let mut branches = Vec::new();
-        for state in self.states.iter().filter_map(|state| DispatchState::try_from(*state).ok()) {
-            branches.push(self.of_state(state, &conditions));
+        for half in self.halves() {
+            let conditions = format!(" AND {half}{conditions}");
+            if self.states.is_empty() {
+                branches.push(branch(ALL, "d", "true", &conditions));
+            }
+            for state in self.states.iter().filter_map(|state| DispatchState::try_from(*state).ok()) {
+                branches.push(self.of_state(state, &conditions));
+            }
+        }
+        if let [only] = branches.as_mut_slice() {
+            return (std::mem::take(only), params);
         }
         let parts: Vec<String> =
             branches.iter().enumerate().map(|(n, sql)| format!("SELECT * FROM ({sql}) AS b{n}")).collect();
         (format!("{} ORDER BY 1 DESC LIMIT $1", parts.join(" UNION ALL ")), params)
+    }
+
+    /// Where the dispatches are: those of one order are in two indexes.
+    fn halves(&self) -> &'static [&'static str] {
+        if self.order_id.is_empty() { &["true"] } else { &HALVES }
     }
 
     /// What holds in every branch. `{id}` stands for the id in the table that leads the branch.
